@@ -1,0 +1,556 @@
+"""One drill, as a scenario sees it: hold the steady state, cause the disaster, recover, and read off what was achieved."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from drills import measures, record
+from drills.clock import Clock, Instant, stamp
+from drills.commands import Commands
+from drills.errors import (
+    DrillError,
+    EnvironmentFailed,
+    FaultHadNoEffect,
+    MeasuringBroke,
+    NotRecovered,
+    NotSteady,
+    UsageError,
+    WaitTimeout,
+    WriteRefused,
+)
+from drills.history import SCHEMA, History
+from drills.ledger import Row, Writer
+from drills.measures import Losses
+from drills.objectives import Objective, parse_duration
+from drills.probes import Probe, Sampler
+from drills.verdicts import Failure, Judgement, judge
+from drills.waiting import wait_until
+
+if TYPE_CHECKING:
+    from drills.faults import Fault  # for its type only: the faults bring the Kubernetes client with them
+
+T = TypeVar("T")
+
+FOREVER = timedelta.max
+"""The RTA of a service that never came back, and the RPA of data that was never read: over every objective."""
+
+_LONGEST_WAIT_S = 1800.0
+_SHORTEST_WAIT_S = 60.0
+_FRESH_RECEIPTS = 5
+_WALL_STEP_S = 0.5
+_LAST_LOOK_S = 5.0
+
+
+class Reader(Protocol):
+    """Where a ledger is read back from, after recovery; see `drills.ledger.LedgerStore.read`."""
+
+    def read(self) -> list[Row]:
+        """Everything found in the ledger; raises WriteRefused if it cannot be read now."""
+        ...
+
+
+class Drill:
+    """One rehearsal of one disaster.
+
+    Args:
+        name: the drill's own name, also that of its evidence directory.
+        objective: what was promised.
+        history: where everything that happens is kept; closed with the drill.
+        commands: runs programs for the procedure and the faults.
+        clock: the history's clock by default.
+        title: what happens, in words.
+        scenario: the file that describes it.
+        runbook: the procedure under test.
+        sabotage: parts that are left out on purpose to see that the drill then fails: "fault", "procedure".
+        directory: where `close` leaves record.json; None for nowhere.
+        need_steady: good readings in a row of each user's probe that show the steady state (2 s at 20 Hz).
+        need_stable: good readings in a row that show a lasting recovery (3 s at 20 Hz).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        objective: Objective,
+        history: History,
+        commands: Commands,
+        clock: Clock | None = None,
+        *,
+        title: str = "",
+        scenario: str = "",
+        runbook: str = "",
+        sabotage: Iterable[str] = (),
+        directory: Path | None = None,
+        need_steady: int = 40,
+        need_stable: int = 60,
+    ) -> None:
+        self.name = name
+        self.objective = objective
+        self.history = history
+        self.commands = commands
+        self.clock: Clock = clock or history.clock
+        self.title = title
+        self.scenario = scenario
+        self.runbook = runbook
+        self.sabotage = frozenset(sabotage)
+        self.directory = directory
+        self.facts: dict[str, Any] = {}
+        self.failure: Failure | None = None
+        self._need_steady = need_steady
+        self._need_stable = need_stable
+        self._steady_within_s = 0.0
+        self._sampler: Sampler | None = None
+        self._ledgers: list[tuple[Writer, Reader]] = []
+        self._issued_t: float | None = None
+        self._damaged = False
+        self._steps = 0
+        self._closed = False
+        self._wall_offset_s = 0.0
+        history.record(
+            "opened", at=history.origin, origin_utc=stamp(history.origin.utc), drill=name, schema=SCHEMA, title=title
+        )
+
+    # What a scenario does
+
+    def watch(self, writer: Writer, reader: Reader | None = None) -> None:
+        """Keep a ledger during the drill: written from `holds` on, read back and audited after recovery.
+
+        Args:
+            writer: writes the ledger and keeps the receipts.
+            reader: where it is read back, if that is not the writer's own store.
+
+        Raises:
+            UsageError: after `holds`.
+        """
+        if self._sampler is not None:
+            raise UsageError("watch: found after holds(), accepted: before it, so that the writes run from the steady state on")
+        self._ledgers.append((writer, reader or writer.store))
+
+    def holds(self, *probes: Probe, within: float | str | timedelta = 60.0) -> None:
+        """Show the steady state, and sample it from now to the end of the drill.
+
+        Every probe of the user's path must give `need_steady` good readings in a row, and every watched ledger must take writes.
+
+        Args:
+            probes: what must hold; at least one in the role "user".
+            within: how long that may take.
+
+        Raises:
+            NotSteady: if it does not hold by then.
+        """
+        if self._sampler is not None:
+            raise UsageError("holds: found called twice, accepted: once, with all probes")
+        if not any(probe.role == "user" for probe in probes):
+            raise UsageError(
+                f"holds: found no probe of the user's path among {[probe.name for probe in probes]}, "
+                "accepted: at least one with role='user'"
+            )
+        self._steady_within_s = parse_duration(within, "within").total_seconds()
+        with self._noting_failure():
+            self._sampler = Sampler(probes, self.history, self.clock, need=self._need_stable)
+            self._sampler.start()
+            for writer, _ in self._ledgers:
+                writer.start()
+            self._wait_until_steady()
+            for writer, _ in self._ledgers:
+                try:
+                    writer.wait_for_receipts(_FRESH_RECEIPTS, self._steady_within_s)
+                except WaitTimeout as error:
+                    raise NotSteady(f"not steady before the fault: {error}") from error
+            self.phase("steady")
+
+    @contextmanager
+    def disruption(
+        self,
+        fault: Fault,
+        *,
+        recovered_within: float | str | timedelta | None = None,
+        damage_within: float | str | timedelta = 30.0,
+    ) -> Iterator[Drill]:
+        """Cause a disaster, see that it bites, run the body (the recovery), and wait until the service is back for good.
+
+        Args:
+            fault: what breaks.
+            recovered_within: how long after the fault the service is waited for; by default twice the RTO, at least 60 s and at most
+                30 min. Not an objective: a service that comes back late is measured, and missed.
+            damage_within: how long after the injection the damage may take to show.
+
+        Raises:
+            NotSteady: if the steady state no longer holds.
+            FaultHadNoEffect: if no damage was observed, or it was there before.
+            NotRecovered: if the service was not back, taking writes and with readable data, by the deadline.
+            MeasuringBroke: if a probe or a writer died.
+        """
+        if self._issued_t is not None:
+            raise UsageError("disruption: found a second one, accepted: one a drill")
+        patience_s = self._patience_s(recovered_within)
+        damage_s = parse_duration(damage_within, "damage_within").total_seconds()
+        with self._noting_failure():
+            self._wait_until_steady()
+            self._refuse_old_damage(fault)
+        try:
+            self._issue(fault)
+            self._wait_for_damage(fault, damage_s)
+            yield self
+            self._wait_for_recovery(patience_s)
+        except BaseException as cause:
+            self.failed(cause)
+            self._heal(fault, cause)
+            raise
+        else:
+            self._heal(fault, None)
+
+    @contextmanager
+    def recovery(self, title: str, by: str = "harness") -> Iterator[None]:
+        """Run the procedure under test; the damage must have been seen.
+
+        Args:
+            title: the procedure, in words.
+            by: who acts: harness, human or kubernetes.
+        """
+        if not self._damaged:
+            raise UsageError("recovery: found before any damage was observed, accepted: inside disruption()")
+        self.phase("recovering", title=title, by=by)
+        with self._noting_failure():
+            yield
+
+    @contextmanager
+    def step(self, name: str, command: str = "", by: str = "harness") -> Iterator[None]:
+        """One step of the procedure, timed.
+
+        Args:
+            name: what it does.
+            command: as it stands in the runbook.
+            by: who acts: harness, human or kubernetes.
+        """
+        self._steps += 1
+        fields: dict[str, Any] = {"name": name, "command": command, "by": by, "id": self._steps}
+        self.history.record("step", state="started", detail="", **fields)
+        try:
+            yield
+        except BaseException as error:
+            self.history.record("step", state="failed", detail=str(error)[:2000] or type(error).__name__, **fields)
+            raise
+        self.history.record("step", state="ended", detail="", **fields)
+
+    def detected(self, by: str = "harness") -> None:
+        """Note that the disaster was noticed, and by whom: an alert, a human, the harness."""
+        self.history.record("detected", by=by)
+        self.phase("detected", by=by)
+
+    def reconstituted(self) -> None:
+        """Note that everything works as before the disaster, redundancy included (NIST SP 800-34: reconstitution)."""
+        self.phase("reconstituted")
+
+    def check(self, name: str, ok: bool, expected: object = "", got: object = "") -> None:  # noqa: FBT001 - reads as `check("...", rows == 5)`
+        """Keep the outcome of one recovery check; a failed one makes the verdict MISSED."""
+        self.history.record("check", name=name, ok=bool(ok), expected=str(expected), got=str(got))
+
+    def backup(self, kind: str, name: str, taken: Instant | datetime | None = None, **identity: object) -> None:
+        """Note a recovery point on offer.
+
+        Args:
+            kind: velero, etcd-snapshot, pg_basebackup ...
+            name: its name where it is kept.
+            taken: the instant whose state it holds: when its taking began, never when it ended; now by default.
+            identity: what makes it this one and no other: sha256, revision, size.
+        """
+        now = self.history.clock.now()
+        if taken is None:
+            taken = now
+        elif isinstance(taken, datetime):
+            # A foreign stamp has only the wall clock; placed by its distance from now.
+            taken = Instant(now.monotonic + (taken - now.utc).total_seconds(), taken)
+        self.history.record(
+            "backup",
+            name=name,
+            backup_kind=kind,
+            taken_utc=stamp(taken.utc),
+            taken_t=self.history.seconds(taken.monotonic),
+            identity={
+                key: value if isinstance(value, int | float | str | bool | None) else str(value)
+                for key, value in identity.items()
+            },
+        )
+
+    def leaves_out(self, part: str) -> bool:
+        """Whether a part is to be left out on purpose, so that the drill must fail."""
+        return part in self.sabotage
+
+    # What was achieved
+
+    @property
+    def rta(self) -> timedelta:
+        """Recovery time achieved; FOREVER if the service never came back for good."""
+        achieved = measures.recovery_time(self.history)
+        return FOREVER if achieved is None else timedelta(seconds=achieved.rta_s)
+
+    @property
+    def rpa(self) -> timedelta:
+        """Recovery point achieved; FOREVER if no ledger was read back."""
+        achieved = measures.recovery_point(self.history)
+        return FOREVER if achieved is None else timedelta(seconds=achieved)
+
+    @property
+    def losses(self) -> Losses:
+        """What became of the acknowledged writes."""
+        return measures.losses(self.history)
+
+    @property
+    def judgement(self) -> Judgement:
+        """The verdict so far, with its reason."""
+        return judge(self.history, self.objective, self.failure)
+
+    # What the harness does
+
+    def describe(self, **facts: object) -> None:
+        """Add facts to the record that no event holds: environment, tier, controls, harness, plan."""
+        self.facts.update(facts)
+
+    def phase(self, name: str, at: Instant | None = None, **fields: object) -> None:
+        """Note the beginning of a phase, and whether the wall clock was stepped meanwhile."""
+        self._notice_wall_step()
+        self.history.record("phase", at=at, name=name, **fields)
+
+    def failed(self, error: BaseException) -> None:
+        """Keep the first failure, which is the one that is judged; later ones are only noted. Works after `close` too."""
+        failure = Failure.of(error)
+        if self.failure == failure:
+            return  # the same one, on its way out through several contexts
+        if self.failure is None:
+            self.failure = failure
+            if not self._closed:
+                self.history.record("failed", **failure.as_record())
+        elif not self._closed:
+            self.history.record("note", text=f"a later failure: {failure}")
+
+    def close(self) -> None:
+        """Stop everything that measures, end the history and leave record.json. Idempotent; never hides what went before."""
+        if self._closed:
+            return
+        stops: list[Callable[[], None]] = [writer.stop for writer, _ in self._ledgers]
+        if self._sampler is not None:
+            stops.append(self._sampler.stop)
+        for stop in stops:
+            try:
+                stop()
+            except MeasuringBroke as error:
+                self.failed(error)
+        self.phase("ended")
+        self._closed = True
+        self.history.close()
+        self.write()
+
+    def recorded(self) -> dict[str, Any]:
+        """The record of this drill as it stands, `pytest-drills/record/v1`."""
+        return record.build(
+            self.history,
+            self.objective,
+            drill=self.name,
+            title=self.title,
+            scenario=self.scenario,
+            runbook=self.runbook,
+            sabotage=sorted(self.sabotage),
+            failure=self.failure,
+            facts=self.facts,
+        )
+
+    def write(self) -> Path | None:
+        """Write record.json again, with what came after `close` (a failed teardown); None without a directory."""
+        if self.directory is None:
+            return None
+        path = self.directory / "record.json"
+        record.write_atomically(path, self.recorded())
+        return path
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.failed(error)
+            raise
+
+    def _notice_wall_step(self) -> None:
+        now, origin = self.history.clock.now(), self.history.origin
+        offset = (now.utc - origin.utc).total_seconds() - (now.monotonic - origin.monotonic)
+        step = offset - self._wall_offset_s
+        if abs(step) > _WALL_STEP_S:
+            self._wall_offset_s = offset
+            self.history.record("clock", wall_step_s=round(step, 3))
+
+    @property
+    def _sampling(self) -> Sampler:
+        if self._sampler is None:
+            raise UsageError("found no steady state, accepted: drill.holds(...) first, to have something to lose")
+        return self._sampler
+
+    def _users(self) -> list[str]:
+        return [probe.name for probe in self._sampling.probes if probe.role == "user"]
+
+    def _patience_s(self, recovered_within: float | str | timedelta | None) -> float:
+        if recovered_within is not None:
+            return parse_duration(recovered_within, "recovered_within").total_seconds()
+        if self.objective.rto is None:
+            return _LONGEST_WAIT_S
+        return min(_LONGEST_WAIT_S, max(_SHORTEST_WAIT_S, 2 * self.objective.rto.total_seconds()))
+
+    def _wait_until_steady(self) -> None:
+        deadline = self.clock.monotonic() + self._steady_within_s
+        for name in self._users():
+            try:
+                self._sampling.wait_for_good(name, self._need_steady, max(0.0, deadline - self.clock.monotonic()))
+            except WaitTimeout as error:
+                raise NotSteady(f"not steady before the fault: {error}") from error
+
+    def _refuse_old_damage(self, fault: Fault) -> None:
+        # Also a test of the proof itself: one that is always there would let a fault without effect pass.
+        before = fault.proof()
+        if before:
+            raise FaultHadNoEffect(f"the damage was there before the fault was issued: {'; '.join(before)}")
+
+    def _issue(self, fault: Fault) -> None:
+        skipped = self.leaves_out("fault")
+        # Before the injection, not after it: the RTA may be over-stated by what injecting takes, never under-stated.
+        at = self.history.clock.now()
+        self._issued_t = self.history.seconds(at.monotonic)
+        self._record_fault(fault, "issued", at=at, left_out=skipped)
+        self.phase("disrupted", at=at)
+        if not skipped:
+            fault.inject()
+
+    def _record_fault(self, fault: Fault, state: str, *, at: Instant | None = None, **fields: object) -> None:
+        self.history.record(
+            "fault",
+            at=at,
+            name=fault.name,
+            target=fault.target,
+            blast_radius=str(fault.blast_radius),
+            state=state,
+            **{"proof": [], **fields},
+        )
+
+    def _wait_for_damage(self, fault: Fault, within_s: float) -> None:
+        what = f"damage by {fault.name} to {fault.target}"
+        try:
+            proof = wait_until(fault.proof, what=what, within_s=within_s, every_s=0.1, clock=self.clock)
+        except WaitTimeout as error:
+            raise FaultHadNoEffect(f"no damage was observed: {error}") from error
+        seen = self.history.clock.now()
+        self._record_fault(fault, "proved", at=seen, proof=list(proof))
+        self.phase("damaged", at=seen)
+        self._damaged = True
+
+    def _heal(self, fault: Fault, cause: BaseException | None) -> None:
+        try:
+            fault.heal()
+        except Exception as trouble:  # noqa: BLE001 - whatever it is, it must not hide the first cause; it is raised or noted
+            self.history.record("note", text=f"the fault could not be healed: {trouble!r}")
+            if cause is not None:
+                cause.add_note(f"besides, {fault.name} could not be healed: {trouble!r}")
+                return
+            failure = EnvironmentFailed(f"{fault.name} could not be healed: {trouble}")
+            self.failed(failure)
+            raise failure from trouble
+        self._record_fault(fault, "healed")
+
+    def _wait_for_recovery(self, patience_s: float) -> None:
+        """Wait for a lasting run of good readings and fresh receipts, read the data back, and see that the run still lasts."""
+        issued = self._issued_t or 0.0
+        since = self.history.elapsed()
+        # A procedure that took longer than the patience has missed anyway; how late it was is still worth knowing.
+        grace = 0.25 * patience_s
+        deadline = self.history.origin.monotonic + max(issued + patience_s, since + grace)
+        try:
+            while True:
+                for name in self._users():
+                    self._sampling.wait_for_good(name, self._need_stable, self._left(deadline), since=since)
+                self._stop_writers(deadline)
+                self._read_back(deadline)
+                verified = self.history.clock.now()
+                # The run must reach beyond the reading of the data, as far as no reading is pending any more.
+                since = self.history.seconds(verified.monotonic)
+                settled = [self._sampling.wait_for_good(name, 1, self._left(deadline), since=since) for name in self._users()]
+                stable = min(reading.sent for reading in settled)
+                recovery = measures.recovery_time(self.history, until=stable)
+                if recovery is not None:
+                    break
+        except WaitTimeout as error:
+            self._look_once_more()
+            raise NotRecovered(f"not recovered within {patience_s:g} s of the fault: {error.what}", error.last) from error
+        self.phase("restored", at=self.history.instant(issued + recovery.rta_s))
+        if self._ledgers:
+            self.phase("verified", at=verified)
+        self.phase("stable", at=self.history.instant(stable))
+
+    def _left(self, deadline: float) -> float:
+        return max(0.0, deadline - self.clock.monotonic())
+
+    def _stop_writers(self, deadline: float) -> None:
+        for writer, _ in self._ledgers:
+            if writer.running:
+                writer.wait_for_receipts(_FRESH_RECEIPTS, self._left(deadline))
+        for writer, _ in self._ledgers:
+            writer.stop()
+
+    def _read_back(self, deadline: float) -> None:
+        for writer, reader in self._ledgers:
+            asked = self.history.elapsed()
+            rows = _patiently(reader.read, f"ledger {writer.name!r} to be read back", self._left(deadline), self.clock)
+            self.history.record(
+                "read_back", ledger=writer.name, asked=asked, rows=[[row.seq, row.seal, row.prev] for row in rows]
+            )
+
+    def _look_once_more(self) -> None:
+        """Say what became of the data even though the service did not come back."""
+        if not self._ledgers or {event.fields["ledger"] for event in self.history.events("read_back")}:
+            return
+        try:
+            for writer, _ in self._ledgers:
+                writer.stop()
+            self._read_back(self.clock.monotonic() + _LAST_LOOK_S)
+        except DrillError as error:
+            self.history.record("note", text=f"the data could not be read back either: {error}")
+
+
+def _patiently(read: Callable[[], T], what: str, within_s: float, clock: Clock) -> T:
+    """Call `read` until it is not refused, each call bounded by what is left of the time.
+
+    Raises:
+        WaitTimeout: if it was refused or hung until the deadline.
+    """
+    deadline = clock.monotonic() + within_s
+
+    def once() -> tuple[T]:  # in a tuple, because an empty ledger is an answer too
+        return (_bounded(read, max(0.01, deadline - clock.monotonic()), what),)
+
+    return wait_until(
+        once, what=what, within_s=max(within_s, 0.01), every_s=0.2, clock=clock, retry_on=(WriteRefused, OSError)
+    )[0]
+
+
+def _bounded(call: Callable[[], T], within_s: float, what: str) -> T:
+    """Give a call of foreign code a deadline it does not have; one that hangs is left behind in its (daemon) thread."""
+    answers: queue.SimpleQueue[T] = queue.SimpleQueue()
+    errors: list[BaseException] = []
+    ended = threading.Event()
+
+    def run() -> None:
+        try:
+            answers.put(call())
+        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread and raised there
+            errors.append(error)
+        finally:
+            ended.set()
+
+    threading.Thread(target=run, name=f"bounded {what}", daemon=True).start()
+    if not ended.wait(within_s):
+        raise WaitTimeout(what, "no answer", within_s)
+    if errors:
+        raise errors[0]
+    return answers.get()

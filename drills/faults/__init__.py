@@ -1,0 +1,67 @@
+"""Faults: what breaks the system, how that is seen from outside, and how the harness cleans up after itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import StrEnum
+
+
+class BlastRadius(StrEnum):
+    """How far a fault reaches, in rising order: `BlastRadius.POD < BlastRadius.CLUSTER`."""
+
+    POD = "pod"
+    NAMESPACE = "namespace"
+    NODE = "node"
+    CONTROL_PLANE = "control-plane"
+    CLUSTER = "cluster"
+
+    @property
+    def rank(self) -> int:
+        """Its place in the order, 0 the smallest."""
+        return list(BlastRadius).index(self)
+
+    # A StrEnum would compare by the alphabet, by which "cluster" is the smallest.
+    def __lt__(self, other: str) -> bool:
+        return self.rank < BlastRadius(other).rank
+
+    def __le__(self, other: str) -> bool:
+        return self.rank <= BlastRadius(other).rank
+
+    def __gt__(self, other: str) -> bool:
+        return self.rank > BlastRadius(other).rank
+
+    def __ge__(self, other: str) -> bool:
+        return self.rank >= BlastRadius(other).rank
+
+
+class Fault(ABC):
+    """One way to break something.
+
+    Attributes:
+        name: what happens, such as "namespace deleted".
+        target: what it happens to, such as "namespace/shop".
+        blast_radius: how far it reaches; what exceeds a namespace needs a named opt-in on a cluster of the team's own.
+    """
+
+    name: str
+    target: str
+    blast_radius: BlastRadius
+
+    @abstractmethod
+    def inject(self) -> None:
+        """Break it. Called once; what it raises ends the drill, after `heal`."""
+
+    @abstractmethod
+    def proof(self) -> list[str]:
+        """The damage as observed from outside, one fact a string; empty while none is seen.
+
+        Also called before `inject`, when it must be empty: damage that is there already proves nothing. Bounded in time, for it
+        is polled.
+        """
+
+    @abstractmethod
+    def heal(self) -> None:
+        """Undo what the fault left behind and the procedure did not. Idempotent, and safe where `inject` never ran or failed."""
+
+
+# The faults themselves, for `faults.namespace_deleted(...)` in scenarios; below Fault, which they derive from.

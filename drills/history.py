@@ -1,0 +1,186 @@
+"""The history of one drill: append-only events, one JSON object a line.
+
+Everything that is said about a drill is computed from its history, so that stored drills can be judged again later.
+Every event goes to the file as it happens: a killed harness loses nothing that it had written.
+
+Times are seconds since the history's origin on the monotonic clock (`t`); `utc` is what the wall clock said then.
+The kinds of events and their fields are listed in docs/history.md.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from drills.clock import Clock, Instant, SystemClock, parse_stamp, stamp
+from drills.errors import UsageError
+
+SCHEMA = "pytest-drills/history/v1"
+_RESERVED = frozenset({"t", "utc", "kind"})
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened: `t` in seconds since the origin, `utc` as ISO 8601, and the fields of its kind."""
+
+    t: float
+    utc: str
+    kind: str
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def line(self) -> str:
+        """The event as one line of JSON; raises UsageError for what JSON cannot hold, NaN included."""
+        try:
+            return json.dumps({"t": self.t, "utc": self.utc, "kind": self.kind, **self.fields}, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"event {self.kind!r}: found a field that is not strict JSON ({error})") from error
+
+    @classmethod
+    def from_line(cls, line: str) -> Self:
+        """The event that `line()` wrote; raises ValueError for any other text."""
+        data = json.loads(line, parse_constant=_refuse_constant)
+        if not isinstance(data, dict) or not _RESERVED <= data.keys():
+            raise ValueError("not an object with t, utc and kind")
+        t, utc, kind = data.pop("t"), data.pop("utc"), data.pop("kind")
+        if isinstance(t, bool) or not isinstance(t, int | float):
+            raise ValueError(f"t is no number: {t!r}")  # noqa: TRY004 - bad input, whatever its type; callers catch ValueError
+        return cls(float(t), str(utc), str(kind), data)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+class History:
+    """An append-only list of events, safe to use from several threads.
+
+    Args:
+        clock: where the times come from; the origin is read from it now.
+        path: the file that receives each event as it happens; None keeps the history in memory only.
+
+    Raises:
+        UsageError: if the file exists already: evidence is never overwritten.
+    """
+
+    def __init__(self, clock: Clock | None = None, path: Path | None = None) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.origin: Instant = self.clock.now()
+        self.path = path
+        self.torn = False
+        self._events: list[Event] = []
+        self._lock = threading.Lock()
+        self._file: TextIO | None = None
+        self._writable = True
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                # Line buffered: each event is with the kernel before record() returns.
+                self._file = path.open("x", encoding="utf-8", buffering=1)
+            except FileExistsError as error:
+                raise UsageError(f"history: found {path} in place already, accepted: a path of its own for each drill") from error
+
+    def record(self, kind: str, *, at: Instant | None = None, **fields: Any) -> Event:  # noqa: ANN401 - JSON values
+        """Append one event, now or at an instant known only afterwards.
+
+        Raises:
+            UsageError: for a field that is not strict JSON or is called t, utc or kind, and once the history is closed.
+        """
+        if clash := _RESERVED & fields.keys():
+            raise UsageError(f"event {kind!r}: found the field {min(clash)!r}, accepted: any name but t, utc and kind")
+        with self._lock:
+            if not self._writable:
+                raise UsageError(f"event {kind!r}: found a history that is closed, accepted: one that is being written")
+            moment = at or self.clock.now()
+            line = Event(self.seconds(moment.monotonic), stamp(moment.utc), kind, fields).line()
+            # Kept as it reads back (tuples as lists), so that live and stored histories measure the same.
+            event = Event.from_line(line)
+            if self._file is not None:
+                self._file.write(line + "\n")
+            self._events.append(event)
+        return event
+
+    def seconds(self, monotonic: float) -> float:
+        """A monotonic reading as seconds since the origin, to the microsecond."""
+        return round(monotonic - self.origin.monotonic, 6)
+
+    def elapsed(self) -> float:
+        """Seconds since the origin."""
+        return self.seconds(self.clock.monotonic())
+
+    def instant(self, t: float) -> Instant:
+        """The instant `t` seconds after the origin, for `record(at=...)`."""
+        return Instant(self.origin.monotonic + t, self.origin.utc + timedelta(seconds=t))
+
+    def events(self, kind: str | None = None) -> list[Event]:
+        """The events so far, in the order they were recorded; of one kind if `kind` is given."""
+        with self._lock:
+            if kind is None:
+                return list(self._events)
+            return [event for event in self._events if event.kind == kind]
+
+    def close(self) -> None:
+        """End the history; recording afterwards is refused. Idempotent."""
+        with self._lock:
+            self._writable = False
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a stored history; nothing can be recorded in it.
+
+        A last line without an end is what a killed harness leaves: it is dropped and `torn` is set.
+
+        Raises:
+            UsageError: if the file cannot be read, or any other line is not an event.
+        """
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise UsageError(f"history: found {path} unreadable ({error}), accepted: a history.jsonl") from error
+        whole, _, rest = text.rpartition("\n")
+        events: list[Event] = []
+        for number, line in enumerate(whole.split("\n") if whole else [], start=1):
+            try:
+                events.append(Event.from_line(line))
+            except ValueError as error:
+                raise UsageError(f"{path}, line {number}: found {line[:80]!r} ({error}), accepted: one event a line") from error
+        history = cls(_Stored(_origin_utc(events, path)))
+        history.path = path
+        history.torn = bool(rest)
+        history._events = events
+        history._writable = False
+        return history
+
+
+class _Stored:
+    """The clock of a stored history: stopped at its origin."""
+
+    def __init__(self, utc: datetime) -> None:
+        self._now = Instant(0.0, utc)
+
+    def now(self) -> Instant:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now.monotonic
+
+    def sleep(self, seconds: float) -> None:
+        raise UsageError(f"sleep: found a stored history asked to wait {seconds} s, accepted: a live one")
+
+
+def _origin_utc(events: list[Event], path: Path) -> datetime:
+    if not events:
+        return datetime.fromtimestamp(0, tz=SystemClock().now().utc.tzinfo)
+    first = events[0]
+    try:
+        if first.kind == "opened":
+            return parse_stamp(str(first.fields.get("origin_utc", first.utc)))
+        return parse_stamp(first.utc) - timedelta(seconds=first.t)
+    except ValueError as error:
+        raise UsageError(f"{path}, line 1: found {first.utc!r} ({error}), accepted: a UTC stamp") from error

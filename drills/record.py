@@ -1,0 +1,291 @@
+"""The record of one drill: record.json, schema `pytest-drills/record/v1`.
+
+Everything measured in it is computed from the history, so `rejudge` can compute it again with later code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from drills import measures
+from drills.clock import stamp
+from drills.errors import UsageError
+from drills.history import History
+from drills.measures import Losses
+from drills.objectives import Objective, parse_duration
+from drills.verdicts import Achieved, Failure, judge
+
+SCHEMA = "pytest-drills/record/v1"
+SCHEMA_FILE = Path(__file__).parent / "schemas" / "record-v1.json"
+_FACTS: Mapping[str, Any] = {"environment": {"kind": "unknown"}, "tier": "", "controls": [], "harness": {}}
+
+
+def build(
+    history: History,
+    objective: Objective,
+    *,
+    drill: str,
+    title: str = "",
+    scenario: str = "",
+    runbook: str = "",
+    sabotage: Iterable[str] = (),
+    failure: BaseException | Failure | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The record of a drill.
+
+    Args:
+        history: what happened; live or stored.
+        objective: what was promised.
+        drill: the drill's name.
+        title: what happens, in words.
+        scenario: the file that describes it.
+        runbook: the procedure under test.
+        sabotage: what was left out on purpose.
+        failure: the first exception that disturbed the drill.
+        facts: what no event holds: environment, tier, controls, harness, and anything else worth keeping.
+    """
+    failure = Failure.of(failure) if isinstance(failure, BaseException) else failure
+    left_out = sorted(sabotage)
+    static = {
+        "schema": SCHEMA,
+        "drill": drill,
+        "scenario": scenario,
+        "title": title,
+        "runbook": runbook,
+        **_FACTS,
+        **(facts or {}),
+        "objective": _objective(objective),
+        "sabotage": left_out,
+        # A sabotaged drill shows that the harness can fail; it says nothing about recovery and belongs in no trend.
+        "evidence_only": bool(left_out),
+        "failure": failure.as_record() if failure else None,
+    }
+    static["harness"] = {"name": "pytest-drills", "version": _version(), **static["harness"]}
+    return static | _measured(history, objective, failure)
+
+
+def rejudge(record: Mapping[str, Any], history: History) -> dict[str, Any]:
+    """The record as today's code would write it, from the stored record's plain facts and the stored history."""
+    promised = record["objective"]
+    rto, rpo, mtd = (
+        None if promised[key] is None else parse_duration(promised[key], key) for key in ("rto_s", "rpo_s", "mtd_s")
+    )
+    objective = Objective(rto, rpo, mtd, promised["source"])
+    failure = Failure.from_record(record.get("failure")) or _failure_in(history)
+    return {**record, "failure": failure.as_record() if failure else None} | _measured(history, objective, failure)
+
+
+def write_atomically(path: Path, data: Mapping[str, Any] | str | bytes) -> None:
+    """Write a file so that readers see the old one or the new one, never half of it, and a power cut keeps one of them."""
+    if isinstance(data, Mapping):
+        data = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    content = data.encode() if isinstance(data, str) else data
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a record; raises UsageError if it is not one of this schema."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"record: found {path} unreadable ({error}), accepted: a record.json") from error
+    problems = validate(data)
+    if problems:
+        raise UsageError(f"{path}: " + "; ".join(problems))
+    return dict(data)
+
+
+def validate(record: object) -> list[str]:
+    """What is wrong with a record, one `field: found, accepted` a string; empty if nothing is."""
+    errors = sorted(_validator().iter_errors(record), key=lambda error: [str(part) for part in error.absolute_path])
+    return [
+        f"{'.'.join(str(part) for part in error.absolute_path) or 'record'}: found {_short(error.instance)}, "
+        f"accepted: {error.validator} {_short(error.validator_value)}"
+        for error in errors
+    ]
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _version() -> str:
+    try:
+        return metadata.version("pytest-drills")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _seconds(value: Any) -> float | None:  # noqa: ANN401 - a timedelta or None
+    return None if value is None else value.total_seconds()
+
+
+def _objective(objective: Objective) -> dict[str, Any]:
+    return {
+        "rto_s": _seconds(objective.rto),
+        "rpo_s": _seconds(objective.rpo),
+        "mtd_s": _seconds(objective.mtd),
+        "source": objective.source,
+    }
+
+
+def _failure_in(history: History) -> Failure | None:
+    return next((Failure.from_record(event.fields) for event in history.events("failed")), None)
+
+
+def _measured(history: History, objective: Objective, failure: Failure | None) -> dict[str, Any]:
+    judgement = judge(history, objective, failure)
+    events = history.events()
+    step = measures.wall_step(history)
+    return {
+        "fault": _fault(history),
+        "procedure": _procedure(history),
+        "backup": _backup(history),
+        "achieved": _achieved(judgement.achieved),
+        "losses": _losses(judgement.achieved.losses),
+        "phases": [asdict(phase) for phase in measures.phases(history)],
+        "waterfall": [asdict(bar) for bar in measures.waterfall(history)],
+        "outages": {
+            name: [asdict(outage) for outage in measures.outages(history, name, measures.issued_at(history))]
+            for name in measures.probe_names(history)
+        },
+        "checks": [dict(event.fields) for event in history.events("check")],
+        "probe": asdict(quality) if (quality := measures.probe_quality(history)) else None,
+        "probes": [asdict(quality) for quality in measures.probe_qualities(history)],
+        "clock": {"stepped": step > 0, "wall_step_s": step},
+        "notes": [event.fields["text"] for event in history.events("note")],
+        "verdict": str(judgement.verdict),
+        "why": judgement.why,
+        "started_utc": stamp(history.origin.utc),
+        "ended_utc": events[-1].utc if events else stamp(history.origin.utc),
+        "history": _digest(events),
+    }
+
+
+def _digest(events: list[Any]) -> dict[str, Any]:
+    lines = "".join(event.line() + "\n" for event in events)
+    return {"events": len(events), "sha256": hashlib.sha256(lines.encode()).hexdigest()}
+
+
+def _fault(history: History) -> dict[str, Any] | None:
+    events = [event for event in history.events("fault") if event.fields["state"] == "issued"]
+    if not events:
+        return None
+    issued = events[0]
+    proof = [
+        fact for event in history.events("fault") if event.fields["state"] == "proved" for fact in event.fields["proof"]
+    ]
+    return {
+        "name": issued.fields["name"],
+        "target": issued.fields["target"],
+        "blast_radius": issued.fields["blast_radius"],
+        "issued_utc": issued.utc,
+        "proof": proof,
+        "healed": any(event.fields["state"] == "healed" for event in history.events("fault")),
+    }
+
+
+def _procedure(history: History) -> dict[str, Any]:
+    started = next((event for event in history.events("phase") if event.fields["name"] == "recovering"), None)
+    return {
+        "name": "" if started is None else started.fields.get("title", ""),
+        "by": "" if started is None else started.fields.get("by", ""),
+        "steps": measures.steps(history),
+    }
+
+
+def _backup(history: History) -> dict[str, Any] | None:
+    """The last recovery point noted; its age at the fault is what the backup offered, which is no RPO."""
+    events = history.events("backup")
+    if not events:
+        return None
+    fields = events[-1].fields
+    issued = measures.issued_at(history)
+    age = None if issued is None else round(issued - fields["taken_t"], 6)
+    return {
+        **fields["identity"],
+        "kind": fields["backup_kind"],
+        "name": fields["name"],
+        "taken_utc": fields["taken_utc"],
+        "age_at_fault_s": age,
+        "offered": len(events),
+    }
+
+
+def _achieved(achieved: Achieved) -> dict[str, Any]:
+    lost = achieved.losses
+    recovery, writes_back = achieved.recovery, achieved.writes_back
+    return {
+        "rta_s": recovery.rta_s if recovery else None,
+        "rta_low_s": recovery.low_s if recovery else None,
+        "rta_high_s": recovery.high_s if recovery else None,
+        "rpa_s": achieved.rpa_s,
+        "downtime_s": achieved.downtime.value,
+        "downtime_low_s": achieved.downtime.low,
+        "downtime_high_s": achieved.downtime.high,
+        "writes_back_s": writes_back.rta_s if writes_back else None,
+        "writes": {
+            "acknowledged": lost.acknowledged,
+            "lost": len(lost.lost),
+            "corrupted": len(lost.corrupted),
+            "duplicated": len(lost.duplicated),
+            "resurrected": len(lost.resurrected),
+            "unknown": lost.unknown,
+        },
+    }
+
+
+def _losses(losses: Losses) -> dict[str, Any]:
+    return {
+        "read": losses.read,
+        "lost": _ranges(losses.lost),
+        "corrupted": _ranges(losses.corrupted),
+        "duplicated": _ranges(losses.duplicated),
+        "resurrected": _ranges(losses.resurrected),
+        "lost_after_restore": _ranges(losses.lost_after_restore),
+    }
+
+
+def _ranges(numbers: list[int]) -> list[list[int]]:
+    """Runs of numbers as [first, last]: 12,000 lost rows are one line of evidence, not 12,000."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number <= runs[-1][1] + 1:
+            runs[-1][1] = max(runs[-1][1], number)
+        else:
+            runs.append([number, number])
+    return runs

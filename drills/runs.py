@@ -1,0 +1,282 @@
+"""One invocation of the harness: its evidence directory, and its two entries in the log of all runs.
+
+The log is a hash chain and gets an entry when a run starts, before anything is injected, and one when it ends. A run that was
+cut short, or whose result somebody would rather not show, leaves a start without an end.
+
+A chain does not notice that its newest entries were cut off, nor that it was written anew as a whole; for that its head must
+be kept somewhere else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import hashlib
+import json
+import os
+import platform
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+from drills.clock import Clock, SystemClock, stamp
+from drills.errors import UsageError
+from drills.record import write_atomically
+
+SCHEMA = "pytest-drills/run/v1"
+GENESIS = "0" * 64
+LOG = "log.jsonl"
+_PACKAGES = ("pytest-drills", "pytest", "pytest-kind", "kubernetes", "tenacity", "psycopg", "pydantic", "pytest-xdist")
+_SECRET_WORDS = ("password", "passwd", "token", "secret", "credential", "api-key", "apikey")
+
+
+class Run:
+    """One run, with the directory that its evidence goes to.
+
+    Begin one with `Run.start`; a worker process of the same run joins with `Run.join`.
+    """
+
+    def __init__(self, evidence: Path, run_id: str, clock: Clock | None = None) -> None:
+        self.evidence = evidence
+        self.id = run_id
+        self.directory = evidence / run_id
+        self.log = evidence / LOG
+        self._clock: Clock = clock or SystemClock()
+        self._ended = False
+
+    @classmethod
+    def start(cls, evidence: Path, facts: Mapping[str, Any] | None = None, clock: Clock | None = None) -> Self:
+        """Begin a run: directory, run.json, the log's start entry and the link `latest`.
+
+        Args:
+            evidence: the evidence directory, created if need be.
+            facts: what run.json says beside `provenance()`: why, image digests, plan digest, cluster shape.
+            clock: for tests.
+        """
+        clock = clock or SystemClock()
+        now = clock.now().utc
+        evidence.mkdir(parents=True, exist_ok=True)
+        while True:
+            run = cls(evidence, f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}", clock)
+            try:
+                run.directory.mkdir()
+                break
+            except FileExistsError:  # two runs that began in one second drew one suffix
+                continue
+        about = {"schema": SCHEMA, "run": run.id, "started_utc": stamp(now), "ended_utc": None, **provenance(), **(facts or {})}
+        write_atomically(run.directory / "run.json", about)
+        append(run.log, {"utc": stamp(now), "event": "start", "run": run.id, "run_json_sha256": _sha256(run.directory / "run.json")})
+        run._point_latest()
+        return run
+
+    @classmethod
+    def join(cls, directory: Path, clock: Clock | None = None) -> Self:
+        """Take part in a run that another process began; raises UsageError where there is none."""
+        if not (directory / "run.json").is_file():
+            raise UsageError(f"run: found no run.json in {directory}, accepted: the directory of a run that was started")
+        return cls(directory.parent, directory.name, clock)
+
+    def drill_directory(self, name: str) -> Path:
+        """A new directory for one drill's evidence; a drill that runs twice in one run gets one each, and neither is hidden."""
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip(".") or "drill"
+        number = 1
+        while True:
+            path = self.directory / (safe if number == 1 else f"{safe}-{number}")
+            try:
+                path.mkdir(parents=True)
+                return path
+            except FileExistsError:
+                number += 1
+
+    def describe(self, **facts: object) -> None:
+        """Add facts to run.json that were not known at the start."""
+        path = self.directory / "run.json"
+        with _locked(self.log):  # several workers may add theirs
+            write_atomically(path, {**json.loads(path.read_text(encoding="utf-8")), **facts})
+
+    def records(self) -> list[Path]:
+        """The record.json of every drill of this run so far."""
+        return sorted(self.directory.glob("*/record.json"))
+
+    def end(self, verdicts: Mapping[str, str] | None = None, **facts: object) -> None:
+        """End the run in run.json and in the log, with the digest of every record. Idempotent.
+
+        Args:
+            verdicts: the verdict of each drill; read from the records by default.
+            facts: what else the log's entry should say, such as the exit code or a digest of the manifest.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        now = stamp(self._clock.now().utc)
+        found = {path.parent.name: _verdict(path) for path in self.records()} if verdicts is None else dict(verdicts)
+        self.describe(ended_utc=now, verdicts=found)
+        manifest = {str(path.relative_to(self.directory)): _sha256(path) for path in self.records()}
+        append(self.log, {"utc": now, "event": "end", "run": self.id, "verdicts": found, "records": manifest, **facts})
+
+    def _point_latest(self) -> None:
+        link = self.evidence / f".latest-{self.id}"
+        link.symlink_to(self.id)
+        link.replace(self.evidence / "latest")  # renamed over: `latest` never points nowhere in between
+
+
+def append(log: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Add one entry to a log, chained to the one before it; returns it as written. Safe against other processes."""
+    with _locked(log):
+        with log.open("a+b") as file:
+            file.seek(0)
+            content = file.read()
+            torn = bool(content) and not content.endswith(b"\n")  # a writer was killed; its half line stays and shows
+            lines = content.splitlines()
+            prev = hashlib.sha256(lines[-1]).hexdigest() if lines else GENESIS
+            whole = {"seq": len(lines), "prev": prev, **entry}
+            line = json.dumps(whole, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+            file.write(b"\n" + line if torn else line)
+            file.flush()
+            os.fsync(file.fileno())
+    return whole
+
+
+def verify(log: Path) -> list[str]:
+    """What is wrong with a log's chain, one problem a string; empty if it is whole."""
+    problems: list[str] = []
+    prev = GENESIS
+    begun: set[str] = set()
+    for number, line in enumerate(_lines(log)):
+        where = f"line {number + 1}"
+        entry = _entry(line)
+        if entry is None:
+            problems.append(f"{where}: not an entry, as a killed or a foreign writer leaves")
+        else:
+            if entry.get("seq") != number:
+                problems.append(f"{where}: found seq {entry.get('seq')}, accepted: {number}")
+            if entry.get("prev") != prev:
+                problems.append(f"{where}: does not follow the line before it: something was edited, removed or put in")
+            run = str(entry.get("run", ""))
+            if entry.get("event") == "start":
+                begun.add(run)
+            elif entry.get("event") == "end" and run not in begun:
+                problems.append(f"{where}: run {run} ended without having started")
+        prev = hashlib.sha256(line).hexdigest()
+    return problems
+
+
+def unfinished(log: Path) -> list[str]:
+    """The runs that started and never ended, in order."""
+    open_runs: dict[str, None] = {}
+    for line in _lines(log):
+        entry = _entry(line) or {}
+        if entry.get("event") == "start":
+            open_runs[str(entry.get("run"))] = None
+        elif entry.get("event") == "end":
+            open_runs.pop(str(entry.get("run")), None)
+    return list(open_runs)
+
+
+def entries(log: Path) -> list[dict[str, Any]]:
+    """The entries of a log in order, without the lines that are none."""
+    return [entry for entry in (_entry(line) for line in _lines(log)) if entry is not None]
+
+
+def head(log: Path) -> str:
+    """The SHA-256 of the last line: what must be kept elsewhere to notice a log that was cut off or written anew."""
+    lines = _lines(log)
+    return hashlib.sha256(lines[-1]).hexdigest() if lines else GENESIS
+
+
+def provenance(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Who runs this, where and with what: user, host, versions, commit, command line (its secrets masked)."""
+    return {
+        "user": _user(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "command": mask_arguments(sys.argv if argv is None else argv),
+        "directory": str(Path.cwd()),
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain")),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "ci": {key: os.environ[key] for key in ("CI", "GITHUB_RUN_ID", "GITHUB_REPOSITORY", "CI_JOB_URL") if key in os.environ},
+    }
+
+
+def mask_arguments(argv: Sequence[str]) -> list[str]:
+    """A command line fit for evidence: what follows a word like `password` or `token` is starred."""
+    masked: list[str] = []
+    hide_next = False
+    for word in argv:
+        name, equals, _ = word.partition("=")
+        secret = any(part in name.lower() for part in _SECRET_WORDS)
+        if hide_next and not word.startswith("-"):
+            masked.append("***")
+            hide_next = False
+        elif secret and equals:
+            masked.append(f"{name}=***")
+            hide_next = False
+        else:
+            masked.append(word)
+            hide_next = secret and word.startswith("-")
+    return masked
+
+
+@contextmanager
+def _locked(log: Path) -> Iterator[None]:
+    """Hold the log's lock, a file beside it: the log itself must stay readable and copyable while it is held."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (log.parent / f".{log.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _lines(log: Path) -> list[bytes]:
+    try:
+        return log.read_bytes().splitlines()
+    except OSError as error:
+        raise UsageError(f"log: found {log} unreadable ({error}), accepted: the {LOG} of an evidence directory") from error
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _verdict(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["verdict"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "INCONCLUSIVE"  # a record that cannot be read proves nothing
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return str(os.getuid())
+
+
+def _git(*arguments: str) -> str:
+    try:
+        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

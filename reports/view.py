@@ -1,0 +1,316 @@
+"""A record as the reports read it: named, typed, and calm about what an older or a cut-off record does not have.
+
+The schema (`drills/schemas/record-v1.json`) says what a record must hold; a report must show what there is. A figure that is
+absent stays `None` and is printed as absent. Only what makes a record useless to every report is refused: it is no JSON object,
+it has another schema, or its verdict is none of the known ones.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from drills.verdicts import Verdict
+
+from .words import clean
+
+SCHEMA = "pytest-drills/record/v1"
+
+
+class UnreadableRecord(ValueError):
+    """A record that no report can use; the message names field, found and accepted."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the procedure; seconds since the fault was issued."""
+
+    name: str
+    command: str
+    by: str
+    started_s: float | None
+    ended_s: float | None
+    state: str
+
+    @property
+    def took_s(self) -> float | None:
+        """How long it took; none for a step that never ended."""
+        return None if self.started_s is None or self.ended_s is None else self.ended_s - self.started_s
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The beginning of a phase; seconds since the fault was issued, negative before it."""
+
+    name: str
+    t_s: float
+    utc: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of the waterfall; seconds since the fault was issued."""
+
+    name: str
+    start_s: float
+    end_s: float
+    kind: str
+    by: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One recovery check and what it found."""
+
+    name: str
+    ok: bool
+    expected: str
+    got: str
+
+
+@dataclass(frozen=True)
+class View:
+    """One record with the run it belongs to and the place it was read from."""
+
+    record: Mapping[str, Any]
+    verdict: Verdict
+    run: str
+    place: Path | None = None
+
+    @classmethod
+    def of(cls, record: object, run: str = "", place: Path | None = None) -> "View":
+        """Look at a record.
+
+        Raises `UnreadableRecord` when it is no object, of another schema, or has no known verdict.
+        """
+        if not isinstance(record, Mapping):
+            raise UnreadableRecord(f"a {type(record).__name__} found; accepted: a JSON object")
+        schema = record.get("schema", SCHEMA)
+        if schema != SCHEMA:
+            raise UnreadableRecord(f"schema: {schema!r} found; accepted: {SCHEMA!r}")
+        try:
+            verdict = Verdict(record.get("verdict"))
+        except ValueError:
+            accepted = ", ".join(repr(str(known)) for known in Verdict)
+            raise UnreadableRecord(f"verdict: {record.get('verdict')!r} found; accepted: {accepted}") from None
+        return cls(record, verdict, run, place)
+
+    def text(self, *keys: str) -> str:
+        """Give a text by its path of keys, cleaned of control characters; empty when absent."""
+        value = _dig(self.record, keys)
+        return "" if value is None else clean(value)
+
+    def figure(self, *keys: str) -> float | None:
+        """Give a finite number by its path of keys; none when absent or no number."""
+        return _number(_dig(self.record, keys))
+
+    def count(self, *keys: str) -> int | None:
+        """Give a count by its path of keys; a list counts its members; none when absent."""
+        value = _dig(self.record, keys)
+        if isinstance(value, list):
+            return len(value)
+        number = _number(value)
+        return None if number is None else int(number)
+
+    def texts(self, *keys: str) -> list[str]:
+        """Give a list of texts by its path of keys; a single text is a list of one; empty when absent."""
+        value = _dig(self.record, keys)
+        if isinstance(value, str):
+            return [clean(value)] if value else []
+        return [clean(item) for item in value] if isinstance(value, list) else []
+
+    def numbers(self, *keys: str) -> list[int]:
+        """Give a list of whole numbers by its path of keys; empty when absent."""
+        value = _dig(self.record, keys)
+        return [item for item in value if isinstance(item, int)] if isinstance(value, list) else []
+
+    @property
+    def drill(self) -> str:
+        """The drill's name; of a record without one, the name of its folder."""
+        return self.text("drill") or (self.place.parent.name if self.place else "") or "unnamed drill"
+
+    @property
+    def scenario(self) -> str:
+        """The file that describes the drill."""
+        return self.text("scenario")
+
+    @property
+    def title(self) -> str:
+        """The disaster in one sentence; of a record without one, the drill's name."""
+        return self.text("title") or self.drill
+
+    @property
+    def why(self) -> str:
+        """The verdict's reason, one sentence with figures."""
+        return self.text("why")
+
+    @property
+    def rta_s(self) -> float | None:
+        """Recovery time achieved; none when the service did not come back or nothing was measured."""
+        return self.figure("achieved", "rta_s")
+
+    @property
+    def rta_low_s(self) -> float | None:
+        """The least the recovery can have taken: up to the last bad reading."""
+        return self.figure("achieved", "rta_low_s")
+
+    @property
+    def rta_high_s(self) -> float | None:
+        """The most the recovery can have taken: up to the first good answer. This is what is held against the objective."""
+        return self.figure("achieved", "rta_high_s")
+
+    @property
+    def rpa_s(self) -> float | None:
+        """Recovery point achieved: age of the oldest lost acknowledged write when the fault was issued."""
+        return self.figure("achieved", "rpa_s")
+
+    @property
+    def rto_s(self) -> float | None:
+        """Recovery time objective."""
+        return self.figure("objective", "rto_s")
+
+    @property
+    def rpo_s(self) -> float | None:
+        """Recovery point objective."""
+        return self.figure("objective", "rpo_s")
+
+    @property
+    def sabotage(self) -> list[str]:
+        """What was left out on purpose, to prove that the drill can fail; empty for an honest run."""
+        return self.texts("sabotage")
+
+    @property
+    def steps(self) -> list[Step]:
+        """The procedure's steps in order."""
+        return [
+            Step(
+                clean(raw.get("name") or "unnamed step"),
+                clean(raw.get("command") or ""),
+                clean(raw.get("by") or "harness"),
+                _number(raw.get("started_s")),
+                _number(raw.get("ended_s")),
+                clean(raw.get("state") or ""),
+            )
+            for raw in _objects(_dig(self.record, ("procedure", "steps")))
+        ]
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The phases in order of time."""
+        found = [
+            Phase(clean(raw.get("name") or "unnamed phase"), t_s, clean(raw.get("utc") or ""))
+            for raw in _objects(self.record.get("phases"))
+            if (t_s := _number(raw.get("t_s"))) is not None
+        ]
+        return sorted(found, key=lambda phase: phase.t_s)
+
+    @property
+    def bars(self) -> list[Bar]:
+        """The waterfall's bars in order."""
+        found = []
+        for raw in _objects(self.record.get("waterfall")):
+            start_s, end_s = _number(raw.get("start_s")), _number(raw.get("end_s"))
+            if start_s is not None and end_s is not None:
+                name, kind, by = raw.get("name") or "unnamed", raw.get("kind") or "phase", raw.get("by") or ""
+                found.append(Bar(clean(name), start_s, end_s, clean(kind), clean(by)))
+        return found
+
+    @property
+    def checks(self) -> list[Check]:
+        """The recovery checks."""
+        return [
+            Check(
+                clean(raw.get("name") or "unnamed check"),
+                raw.get("ok") is True,
+                clean("" if raw.get("expected") is None else raw["expected"]),
+                clean("" if raw.get("got") is None else raw["got"]),
+            )
+            for raw in _objects(self.record.get("checks"))
+        ]
+
+    @cached_property
+    def started(self) -> datetime | None:
+        """When the drill began; none when the record does not say."""
+        return instant(self.record.get("started_utc"))
+
+    @property
+    def duration_s(self) -> float:
+        """How long the drill took in seconds.
+
+        From its phases, which the monotonic clock timed; the UTC stamps are the fallback, for they move with the wall clock.
+        """
+        phases = self.phases
+        if len(phases) > 1:
+            return phases[-1].t_s - phases[0].t_s
+        ended = instant(self.record.get("ended_utc"))
+        return max(0.0, (ended - self.started).total_seconds()) if ended and self.started else 0.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A record that cannot be shown, and why: it is named in every report instead of being dropped."""
+
+    path: Path
+    found: str
+
+
+def read_record(path: Path, run: str) -> View | Problem:
+    """Read one record.json; a file that is absent, broken or of another schema comes back as a named problem."""
+    try:
+        return View.of(json.loads(path.read_bytes()), run, path)
+    except (OSError, ValueError) as problem:  # json.JSONDecodeError, UnicodeDecodeError and UnreadableRecord are ValueErrors
+        return Problem(path, clean(problem))
+
+
+def read_run(run_dir: Path) -> tuple[list[View], list[Problem]]:
+    """Read every record of one run, in order of their beginning, and name those that cannot be read.
+
+    A drill's folder with a history and no record is a problem too: the drill was cut off before it was judged.
+    """
+    views: list[View] = []
+    problems: list[Problem] = []
+    for folder in sorted(entry for entry in run_dir.iterdir() if entry.is_dir()):
+        path = folder / "record.json"
+        if path.is_file():
+            seen = read_record(path, run_dir.name)
+            if isinstance(seen, View):
+                views.append(seen)
+            else:
+                problems.append(seen)
+        elif (folder / "history.jsonl").is_file():
+            problems.append(Problem(path, "no record beside the history: the drill was cut off before it was judged"))
+    views.sort(key=lambda view: (view.text("started_utc"), view.drill))
+    return views, problems
+
+
+def instant(text: object) -> datetime | None:
+    """Read an ISO 8601 stamp with its zone; none for anything else."""
+    if not isinstance(text, str):
+        return None
+    try:
+        stamp = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return stamp if stamp.tzinfo else None
+
+
+def _dig(value: object, keys: Iterable[str]) -> Any:  # noqa: ANN401 - JSON holds anything; the callers above narrow it
+    for key in keys:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

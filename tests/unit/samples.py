@@ -1,0 +1,145 @@
+"""Realistic histories and records for the tests of the reports, made by the harness's own writers."""
+
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from drills.clock import FakeClock
+from drills.history import History
+from drills.ledger import GENESIS, digest
+
+INTERVAL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happened in a made-up drill; all times in seconds, those after the fault counted from its issue."""
+
+    name: str = "namespace_deletion"
+    scenario: str = "scenarios/test_namespace_deletion.py"
+    title: str = "Someone deletes the shop's namespace, its volumes included."
+    runbook: str = "docs/runbooks/namespace-restore.md"
+    fault: str = "namespace_deleted"
+    target: str = "namespace shop-7f3a"
+    proof: tuple[str, ...] = ("namespace shop-7f3a: UID 3c1e… is gone (404 from the API)", "the shop answers no reading")
+    began: datetime = datetime(2026, 11, 21, 9, 33, 6, tzinfo=UTC)
+    steady_s: float = 12.0
+    bad_from_s: float | None = 0.31
+    bad_until_s: float | None = 18.42
+    flaps_s: tuple[tuple[float, float], ...] = ()
+    after_s: float = 6.0
+    damage_seen_s: float = 0.62
+    procedure_s: float = 1.1
+    steps: tuple[tuple[str, str, float, str], ...] = (
+        ("choose the newest completed backup", "velero backup get -o json", 0.4, "harness"),
+        ("restore it", "velero restore create --from-backup shop-20261121 --wait", 11.2, "harness"),
+        ("wait until the shop's database takes connections", "", 3.1, "kubernetes"),
+    )
+    backup_before_s: float | None = 5.0
+    lost: int = 0
+    rto_s: float | None = 60.0
+    rpo_s: float | None = 30.0
+    checks: tuple[tuple[str, bool, str, str], ...] = (("secret shop-tls", True, "present", "present"),)
+    tier: str = "high"
+    controls: tuple[str, ...] = ("NIST-800-53r5:CP-4", "SOC2:A1.3")
+    sabotage: tuple[str, ...] = ()
+    rate_hz: float = 20.0
+    issued: bool = True
+    proved: bool = True
+    seed: int = 7
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def tell(story: Story, path: Path | None = None) -> History:
+    """Record the story's events in the order of their times, as a drill would have."""
+    rng = random.Random(story.seed)
+    clock = FakeClock(utc=story.began)
+    history = History(clock, path)
+    origin_utc = story.began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    events: list[tuple[float, str, dict[str, Any]]] = []
+    zero = story.steady_s
+    recovered = story.bad_until_s is not None
+    back = story.bad_until_s or 0.0
+    end = zero + back + story.after_s if recovered else zero + 30.0
+
+    def add(t: float, kind: str, **fields: Any) -> None:
+        events.append((t, kind, fields))
+
+    def down(t: float) -> bool:
+        """Whether the service is down, `t` seconds after the fault."""
+        if not story.issued or not story.proved:
+            return False
+        if any(begin <= t < until for begin, until in story.flaps_s):
+            return True
+        return story.bad_from_s is not None and t >= story.bad_from_s and (not recovered or t < back)
+
+    add(0.0, "opened", origin_utc=origin_utc, drill=story.name, schema="pytest-drills/history/v1")
+    add(
+        0.01, "probe", probe="shop takes orders", interval_s=INTERVAL_S, timeout_s=1.0, slow_after_s=0.5, need=20,
+        entries=["172.18.0.3:30080"], role="user",
+    )
+    add(1.2, "phase", name="steady")
+    count = int((end - 0.05) / INTERVAL_S)
+    for n in range(count):
+        sent = round(0.02 + n * INTERVAL_S + rng.uniform(0, 0.001), 6)
+        bad = down(sent - zero)
+        answered = round(sent + (rng.uniform(0.001, 0.01) if not bad else rng.choice([0.002, 0.003, 0.5])), 6)
+        why = rng.choice(["connection refused", "connection refused", "no answer within 0.5 s"]) if bad else ""
+        add(answered, "reading", probe="shop takes orders", sent=sent, answered=answered, ok=not bad, why=why,
+            via="" if bad else "172.18.0.3:30080")
+    add(end, "probe_ended", probe="shop takes orders", planned=count, taken=count, late_max_s=0.0008)
+
+    rows: list[list[Any]] = []
+    receipts: list[int] = []
+    prev = GENESIS
+    for n in range(int((end - 2.2) * story.rate_hz)):  # the writer stops before its ledger is read back
+        seq, t = n + 1, 0.4 + n / story.rate_hz
+        payload, when = f"order {seq}", f"{t:.3f}"
+        seal = digest(seq, prev, payload, when)
+        add(t, "write", ledger="orders", seq=seq, digest=seal)
+        if down(t - zero):
+            add(t + 0.03, "refused", ledger="orders", seq=seq, why="connection refused")
+        else:
+            add(t + 0.006, "receipt", ledger="orders", seq=seq, sent=t, acknowledged=t + 0.006)
+            receipts.append(seq)
+            rows.append([seq, seal, prev])
+        prev = seal
+    if story.backup_before_s is not None:
+        taken = zero - story.backup_before_s
+        utc = (story.began + timedelta(seconds=taken)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        add(taken, "backup", name="shop-20261121", backup_kind="velero", taken_utc=utc, taken_t=taken,
+            identity={"sha256": "9f2c" * 16})
+    if story.issued:
+        common = {"name": story.fault, "target": story.target, "blast_radius": "namespace"}
+        add(zero, "fault", **common, state="issued", proof=[])
+        add(zero, "phase", name="disrupted")
+    if story.issued and story.proved:
+        add(zero + story.damage_seen_s, "fault", **common, state="proved", proof=list(story.proof))
+        add(zero + story.damage_seen_s, "phase", name="damaged")
+        add(zero + story.damage_seen_s + 0.2, "detected", by="probe")
+        add(zero + story.damage_seen_s + 0.2, "phase", name="detected")
+        add(zero + story.procedure_s, "phase", name="recovering")
+        t = zero + story.procedure_s + 0.02
+        for number, (name, command, took, by) in enumerate(story.steps, 1):
+            add(t, "step", name=name, command=command, by=by, state="started", id=number, detail="")
+            t += took
+            add(t, "step", name=name, command=command, by=by, state="ended", id=number, detail="")
+        if recovered:
+            first = next(f["sent"] for _, k, f in events if k == "reading" and f["ok"] and f["sent"] >= zero + back)
+            good = next(f["answered"] for _, k, f in events if k == "reading" and f["sent"] == first)
+            add(good, "phase", name="restored")
+            add(end - 1.5, "phase", name="verified")
+            add(end - 1.2, "phase", name="stable")
+            for name, ok, expected, got in story.checks:
+                add(end - 1.3, "check", name=name, ok=ok, expected=expected, got=got)
+            before = [seq for seq in receipts if 0.4 + (seq - 1) / story.rate_hz + 0.006 < zero]
+            gone = set(before[len(before) - story.lost :]) if story.lost else set()
+            add(end - 1.6, "read_back", ledger="orders", rows=[row for row in rows if row[0] not in gone])
+        add(end - 0.1, "fault", **common, state="healed", proof=[])
+    add(end, "phase", name="ended")
+    for t, kind, fields in sorted(events, key=lambda event: event[0]):
+        history.record(kind, at=history.instant(t), **fields)
+    history.close()
+    return history
