@@ -88,9 +88,12 @@ class FakeClock:
 
         Raises:
             ValueError: for a negative number, because the monotonic clock never goes backwards.
+
         """
         if seconds < 0:
-            raise ValueError(f"seconds: found {seconds}, accepted: 0 or more (use step_wall to move the wall clock back)")
+            raise ValueError(
+                f"seconds: found {seconds}, accepted: 0 or more (use step_wall to move the wall clock back)"
+            )
         with self._lock:
             self._monotonic += seconds
             self._utc += timedelta(seconds=seconds)
@@ -111,8 +114,10 @@ def stamp(moment: datetime) -> str:
 
 
 def parse_stamp(text: str) -> datetime:
-    """The moment that `stamp` wrote; raises ValueError for anything without a zone."""
+    """Read the moment that `stamp` wrote; raises ValueError for anything without a zone."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError(f"time stamp: found {text!r}, accepted: ISO 8601 with a zone, such as 2026-11-21T09:33:06.123Z")
+        raise ValueError(
+            f"time stamp: found {text!r}, accepted: ISO 8601 with a zone, such as 2026-11-21T09:33:06.123Z"
+        )
     return moment.astimezone(UTC)

@@ -35,6 +35,7 @@ class Commands:
     Args:
         log: the commands.log that each run is appended to.
         history: the drill's history, for its clock.
+
     """
 
     def __init__(self, log: Path, history: History | None = None) -> None:
@@ -47,7 +48,7 @@ class Commands:
         argv: Sequence[str | Path],
         *,
         timeout_s: float,
-        input: str | None = None,  # noqa: A002 - the name that subprocess gives it
+        input: str | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         check: bool = True,
@@ -64,11 +65,13 @@ class Commands:
             cwd: directory to run in.
             check: whether a return code other than 0 is a failure.
             secrets: texts that are masked wherever the harness writes or reports them.
-            fails_as: what a failure means here: of the procedure under test, or EnvironmentFailed for what only prepares it.
+            fails_as: what a failure means here: of the procedure under test, or EnvironmentFailed for what only
+                prepares it.
 
         Raises:
             EnvironmentFailed: if the program cannot be started.
             ProcedureFailed: (or `fails_as`) if it failed or ran out of time; with the end of its output.
+
         """
         words = [str(word) for word in argv]
         mask = _Mask(secrets)

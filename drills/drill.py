@@ -1,4 +1,4 @@
-"""One drill, as a scenario sees it: hold the steady state, cause the disaster, recover, and read off what was achieved."""
+"""One drill, as a scenario sees it: hold the steady state, cause the disaster, recover, read off what was achieved."""
 
 from __future__ import annotations
 
@@ -71,6 +71,8 @@ class Drill:
         directory: where `close` leaves record.json; None for nowhere.
         need_steady: good readings in a row of each user's probe that show the steady state (2 s at 20 Hz).
         need_stable: good readings in a row that show a lasting recovery (3 s at 20 Hz).
+        patience: how long after the fault a recovery is waited for where `disruption` does not say; see there.
+
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Drill:
         directory: Path | None = None,
         need_steady: int = 40,
         need_stable: int = 60,
+        patience: float | str | timedelta | None = None,
     ) -> None:
         self.name = name
         self.objective = objective
@@ -103,6 +106,7 @@ class Drill:
         self.failure: Failure | None = None
         self._need_steady = need_steady
         self._need_stable = need_stable
+        self._patience = patience
         self._steady_within_s = 0.0
         self._sampler: Sampler | None = None
         self._ledgers: list[tuple[Writer, Reader]] = []
@@ -126,15 +130,19 @@ class Drill:
 
         Raises:
             UsageError: after `holds`.
+
         """
         if self._sampler is not None:
-            raise UsageError("watch: found after holds(), accepted: before it, so that the writes run from the steady state on")
+            raise UsageError(
+                "watch: found after holds(), accepted: before it, so that the writes run from the steady state on"
+            )
         self._ledgers.append((writer, reader or writer.store))
 
     def holds(self, *probes: Probe, within: float | str | timedelta = 60.0) -> None:
         """Show the steady state, and sample it from now to the end of the drill.
 
-        Every probe of the user's path must give `need_steady` good readings in a row, and every watched ledger must take writes.
+        Every probe of the user's path must give `need_steady` good readings in a row, and every watched ledger must
+        take writes.
 
         Args:
             probes: what must hold; at least one in the role "user".
@@ -142,6 +150,7 @@ class Drill:
 
         Raises:
             NotSteady: if it does not hold by then.
+
         """
         if self._sampler is not None:
             raise UsageError("holds: found called twice, accepted: once, with all probes")
@@ -172,12 +181,12 @@ class Drill:
         recovered_within: float | str | timedelta | None = None,
         damage_within: float | str | timedelta = 30.0,
     ) -> Iterator[Drill]:
-        """Cause a disaster, see that it bites, run the body (the recovery), and wait until the service is back for good.
+        """Cause a disaster, see that it bites, run the body, and wait for the service to be back for good.
 
         Args:
             fault: what breaks.
-            recovered_within: how long after the fault the service is waited for; by default twice the RTO, at least 60 s and at most
-                30 min. Not an objective: a service that comes back late is measured, and missed.
+            recovered_within: how long after the fault the service is waited for; by default twice the RTO, at least
+                60 s and at most 30 min. Not an objective: a service that comes back late is measured, and missed.
             damage_within: how long after the injection the damage may take to show.
 
         Raises:
@@ -185,6 +194,7 @@ class Drill:
             FaultHadNoEffect: if no damage was observed, or it was there before.
             NotRecovered: if the service was not back, taking writes and with readable data, by the deadline.
             MeasuringBroke: if a probe or a writer died.
+
         """
         if self._issued_t is not None:
             raise UsageError("disruption: found a second one, accepted: one a drill")
@@ -212,6 +222,7 @@ class Drill:
         Args:
             title: the procedure, in words.
             by: who acts: harness, human or kubernetes.
+
         """
         if not self._damaged:
             raise UsageError("recovery: found before any damage was observed, accepted: inside disruption()")
@@ -221,12 +232,13 @@ class Drill:
 
     @contextmanager
     def step(self, name: str, command: str = "", by: str = "harness") -> Iterator[None]:
-        """One step of the procedure, timed.
+        """Time one step of the procedure.
 
         Args:
             name: what it does.
             command: as it stands in the runbook.
             by: who acts: harness, human or kubernetes.
+
         """
         self._steps += 1
         fields: dict[str, Any] = {"name": name, "command": command, "by": by, "id": self._steps}
@@ -247,9 +259,16 @@ class Drill:
         """Note that everything works as before the disaster, redundancy included (NIST SP 800-34: reconstitution)."""
         self.phase("reconstituted")
 
-    def check(self, name: str, ok: bool, expected: object = "", got: object = "") -> None:  # noqa: FBT001 - reads as `check("...", rows == 5)`
+    def check(self, name: str, ok: bool, expected: object = "", got: object = "") -> None:
         """Keep the outcome of one recovery check; a failed one makes the verdict MISSED."""
         self.history.record("check", name=name, ok=bool(ok), expected=str(expected), got=str(got))
+
+    def always_held(self, probe: Probe) -> None:
+        """Check that a probe had not one bad reading during the whole drill."""
+        readings = [event.fields for event in self.history.events("reading") if event.fields["probe"] == probe.name]
+        bad = [fields for fields in readings if not fields["ok"]]
+        got = f"{len(bad)} bad of {len(readings)}" + (f", first: {bad[0]['why']}" if bad else "")
+        self.check(f"{probe.name}, all the time", bool(readings) and not bad, "no bad reading", got)
 
     def backup(self, kind: str, name: str, taken: Instant | datetime | None = None, **identity: object) -> None:
         """Note a recovery point on offer.
@@ -259,6 +278,7 @@ class Drill:
             name: its name where it is kept.
             taken: the instant whose state it holds: when its taking began, never when it ended; now by default.
             identity: what makes it this one and no other: sha256, revision, size.
+
         """
         now = self.history.clock.now()
         if taken is None:
@@ -318,7 +338,7 @@ class Drill:
         self.history.record("phase", at=at, name=name, **fields)
 
     def failed(self, error: BaseException) -> None:
-        """Keep the first failure, which is the one that is judged; later ones are only noted. Works after `close` too."""
+        """Keep the first failure, which is the one that is judged; later ones are noted. Works after `close` too."""
         failure = Failure.of(error)
         if self.failure == failure:
             return  # the same one, on its way out through several contexts
@@ -330,7 +350,7 @@ class Drill:
             self.history.record("note", text=f"a later failure: {failure}")
 
     def close(self) -> None:
-        """Stop everything that measures, end the history and leave record.json. Idempotent; never hides what went before."""
+        """Stop all measuring, end the history and leave record.json. Idempotent; never hides what went before."""
         if self._closed:
             return
         stops: list[Callable[[], None]] = [writer.stop for writer, _ in self._ledgers]
@@ -347,7 +367,7 @@ class Drill:
         self.write()
 
     def recorded(self) -> dict[str, Any]:
-        """The record of this drill as it stands, `pytest-drills/record/v1`."""
+        """Compute the record of this drill as it stands, `pytest-drills/record/v1`."""
         return record.build(
             self.history,
             self.objective,
@@ -394,6 +414,7 @@ class Drill:
         return [probe.name for probe in self._sampling.probes if probe.role == "user"]
 
     def _patience_s(self, recovered_within: float | str | timedelta | None) -> float:
+        recovered_within = recovered_within if recovered_within is not None else self._patience
         if recovered_within is not None:
             return parse_duration(recovered_within, "recovered_within").total_seconds()
         if self.objective.rto is None:
@@ -449,7 +470,7 @@ class Drill:
     def _heal(self, fault: Fault, cause: BaseException | None) -> None:
         try:
             fault.heal()
-        except Exception as trouble:  # noqa: BLE001 - whatever it is, it must not hide the first cause; it is raised or noted
+        except Exception as trouble:
             self.history.record("note", text=f"the fault could not be healed: {trouble!r}")
             if cause is not None:
                 cause.add_note(f"besides, {fault.name} could not be healed: {trouble!r}")
@@ -460,7 +481,7 @@ class Drill:
         self._record_fault(fault, "healed")
 
     def _wait_for_recovery(self, patience_s: float) -> None:
-        """Wait for a lasting run of good readings and fresh receipts, read the data back, and see that the run still lasts."""
+        """Wait for a lasting run of good readings and fresh receipts, read the data, see that the run still lasts."""
         issued = self._issued_t or 0.0
         since = self.history.elapsed()
         # A procedure that took longer than the patience has missed anyway; how late it was is still worth knowing.
@@ -475,14 +496,18 @@ class Drill:
                 verified = self.history.clock.now()
                 # The run must reach beyond the reading of the data, as far as no reading is pending any more.
                 since = self.history.seconds(verified.monotonic)
-                settled = [self._sampling.wait_for_good(name, 1, self._left(deadline), since=since) for name in self._users()]
+                settled = [
+                    self._sampling.wait_for_good(name, 1, self._left(deadline), since=since) for name in self._users()
+                ]
                 stable = min(reading.sent for reading in settled)
                 recovery = measures.recovery_time(self.history, until=stable)
                 if recovery is not None:
                     break
         except WaitTimeout as error:
             self._look_once_more()
-            raise NotRecovered(f"not recovered within {patience_s:g} s of the fault: {error.what}", error.last) from error
+            raise NotRecovered(
+                f"not recovered within {patience_s:g} s of the fault: {error.what}", error.last
+            ) from error
         self.phase("restored", at=self.history.instant(issued + recovery.rta_s))
         if self._ledgers:
             self.phase("verified", at=verified)
@@ -523,6 +548,7 @@ def _patiently(read: Callable[[], T], what: str, within_s: float, clock: Clock) 
 
     Raises:
         WaitTimeout: if it was refused or hung until the deadline.
+
     """
     deadline = clock.monotonic() + within_s
 

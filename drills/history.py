@@ -33,7 +33,7 @@ class Event:
     fields: dict[str, Any] = field(default_factory=dict)
 
     def line(self) -> str:
-        """The event as one line of JSON; raises UsageError for what JSON cannot hold, NaN included."""
+        """Write the event as one line of JSON; raises UsageError for what JSON cannot hold, NaN included."""
         try:
             return json.dumps({"t": self.t, "utc": self.utc, "kind": self.kind, **self.fields}, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -41,9 +41,9 @@ class Event:
 
     @classmethod
     def from_line(cls, line: str) -> Self:
-        """The event that `line()` wrote; raises ValueError for any other text."""
+        """Read the event that `line()` wrote; raises ValueError for any other text."""
         data = json.loads(line, parse_constant=_refuse_constant)
-        if not isinstance(data, dict) or not _RESERVED <= data.keys():
+        if not isinstance(data, dict) or not data.keys() >= _RESERVED:
             raise ValueError("not an object with t, utc and kind")
         t, utc, kind = data.pop("t"), data.pop("utc"), data.pop("kind")
         if isinstance(t, bool) or not isinstance(t, int | float):
@@ -64,6 +64,7 @@ class History:
 
     Raises:
         UsageError: if the file exists already: evidence is never overwritten.
+
     """
 
     def __init__(self, clock: Clock | None = None, path: Path | None = None) -> None:
@@ -81,13 +82,16 @@ class History:
                 # Line buffered: each event is with the kernel before record() returns.
                 self._file = path.open("x", encoding="utf-8", buffering=1)
             except FileExistsError as error:
-                raise UsageError(f"history: found {path} in place already, accepted: a path of its own for each drill") from error
+                raise UsageError(
+                    f"history: found {path} in place already, accepted: a path of its own for each drill"
+                ) from error
 
     def record(self, kind: str, *, at: Instant | None = None, **fields: Any) -> Event:  # noqa: ANN401 - JSON values
         """Append one event, now or at an instant known only afterwards.
 
         Raises:
             UsageError: for a field that is not strict JSON or is called t, utc or kind, and once the history is closed.
+
         """
         if clash := _RESERVED & fields.keys():
             raise UsageError(f"event {kind!r}: found the field {min(clash)!r}, accepted: any name but t, utc and kind")
@@ -104,7 +108,7 @@ class History:
         return event
 
     def seconds(self, monotonic: float) -> float:
-        """A monotonic reading as seconds since the origin, to the microsecond."""
+        """Turn a monotonic reading into seconds since the origin, to the microsecond."""
         return round(monotonic - self.origin.monotonic, 6)
 
     def elapsed(self) -> float:
@@ -112,11 +116,11 @@ class History:
         return self.seconds(self.clock.monotonic())
 
     def instant(self, t: float) -> Instant:
-        """The instant `t` seconds after the origin, for `record(at=...)`."""
+        """Give the instant `t` seconds after the origin, for `record(at=...)`."""
         return Instant(self.origin.monotonic + t, self.origin.utc + timedelta(seconds=t))
 
     def events(self, kind: str | None = None) -> list[Event]:
-        """The events so far, in the order they were recorded; of one kind if `kind` is given."""
+        """Give the events so far, in the order they were recorded; of one kind if `kind` is given."""
         with self._lock:
             if kind is None:
                 return list(self._events)
@@ -138,6 +142,7 @@ class History:
 
         Raises:
             UsageError: if the file cannot be read, or any other line is not an event.
+
         """
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
@@ -149,7 +154,9 @@ class History:
             try:
                 events.append(Event.from_line(line))
             except ValueError as error:
-                raise UsageError(f"{path}, line {number}: found {line[:80]!r} ({error}), accepted: one event a line") from error
+                raise UsageError(
+                    f"{path}, line {number}: found {line[:80]!r} ({error}), accepted: one event a line"
+                ) from error
         history = cls(_Stored(_origin_utc(events, path)))
         history.path = path
         history.torn = bool(rest)

@@ -98,6 +98,7 @@ class KubeError(DrillError):
             message: the server's sentence.
             retry_after_s: the pause that the server asks for, in seconds.
             causes: reasons in the answer's details ("DisruptionBudget").
+
         """
         super().__init__(f"{status} {reason}: {message}" if status else f"{reason}: {message}")
         self.status = status
@@ -132,6 +133,7 @@ class Unreachable(KubeError):
         Args:
             reason: the kind of failure, as urllib3 names it.
             message: its text.
+
         """
         super().__init__(0, reason, message)
 
@@ -191,6 +193,7 @@ class Kube:
 
         Raises:
             UsageError: the file is missing or broken, or has no such context.
+
         """
         self.kubeconfig = kubeconfig
         self.context = context
@@ -231,6 +234,7 @@ class Kube:
 
         Raises:
             KubeError: any answer but the object and 404; Unreachable if none came.
+
         """
         try:
             return self._json("GET", self._find(kind).path(namespace, name), timeout_s=timeout_s)
@@ -257,6 +261,7 @@ class Kube:
 
         Raises:
             KubeError: any answer but the list; Unreachable if none came.
+
         """
         return self._list(kind, namespace, labels=labels, fields=fields, timeout_s=timeout_s)[0]
 
@@ -280,6 +285,7 @@ class Kube:
 
         Raises:
             KubeError: no such pod, or a container that has not started yet.
+
         """
         query: Query = {
             "container": container,
@@ -310,6 +316,7 @@ class Kube:
         Raises:
             Conflict: there is one of that name.
             KubeError: any other refusal; Unreachable if no answer came, and then the outcome is unknown.
+
         """
         resource = self._of(manifest)
         path = resource.path(_namespace_of(manifest, namespace))
@@ -324,6 +331,7 @@ class Kube:
 
         Raises:
             KubeError: the first refusal; objects before it are applied.
+
         """
         applied = []
         for manifest in _flatten(manifests):
@@ -348,6 +356,7 @@ class Kube:
         Raises:
             NotFound: there is no such object.
             KubeError: any other refusal.
+
         """
         path = self._find(kind).path(namespace, name, subresource)
         return self._json(
@@ -389,6 +398,7 @@ class Kube:
             Conflict: the object has another UID.
             WaitTimeout: it is still there at the deadline.
             KubeError: any other refusal.
+
         """
         options: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if grace_s is not None:
@@ -421,6 +431,7 @@ class Kube:
         Raises:
             Busy: the API server is overloaded, or several budgets cover the pod.
             KubeError: any other refusal.
+
         """
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
         try:
@@ -462,6 +473,7 @@ class Kube:
         Raises:
             WaitTimeout: not met by the deadline; carries the last state or error seen in one line.
             KubeError: the request makes no sense to the API server (4xx).
+
         """
         deadline = time.monotonic() + within_s
         last: Manifest | None = None
@@ -526,6 +538,7 @@ class Kube:
         Raises:
             WaitTimeout: not met by the deadline; says how many are, and the state of the first few that are not.
             KubeError: the request makes no sense to the API server (4xx).
+
         """
         deadline = time.monotonic() + within_s
         seen: Manifests = []

@@ -20,7 +20,7 @@ GENESIS = "0" * 16
 
 
 def digest(seq: int, prev: str, payload: str, stamp: str) -> str:
-    """The first 16 hex digits of the SHA-256 over a row's content, its place in the chain included."""
+    """Give the first 16 hex digits of the SHA-256 over a row's content, its place in the chain included."""
     # Lengths are hashed too: without them a character could move from one field to the next unseen.
     content = "\n".join(f"{len(part)}:{part}" for part in (str(seq), prev, payload, stamp))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -38,7 +38,7 @@ class Row:
 
     @classmethod
     def chained(cls, seq: int, prev: str, payload: str, stamp: str) -> Row:
-        """The row that follows the one with the digest `prev`."""
+        """Make the row that follows the one with the digest `prev`."""
         return cls(seq, prev, payload, stamp, digest(seq, prev, payload, stamp))
 
     @property
@@ -60,6 +60,7 @@ class LedgerStore(Protocol):
 
         Raises:
             WriteRefused: if no acknowledgement came, whatever the reason.
+
         """
         ...
 
@@ -68,6 +69,7 @@ class LedgerStore(Protocol):
 
         Raises:
             WriteRefused: if it could not be read now.
+
         """
         ...
 
@@ -75,7 +77,8 @@ class LedgerStore(Protocol):
 class Writer:
     """Appends rows to a ledger at a steady rate, from a thread of its own, and keeps the receipts.
 
-    A refused row keeps its number and the next one chains to it: its outcome is unknown, so the number is never used again.
+    A refused row keeps its number and the next one chains to it: its outcome is unknown, so the number is never used
+    again.
 
     Args:
         store: where the rows go.
@@ -84,6 +87,7 @@ class Writer:
         rate_hz: rows a second; an append that takes longer skips the rows it is late for.
         clock: the history's clock by default.
         timeout_s: how long one append may take.
+
     """
 
     def __init__(
@@ -137,13 +141,16 @@ class Writer:
 
         Raises:
             MeasuringBroke: if the writer died of something its store does not declare, or hangs in its store.
+
         """
         self._stopping.set()
         if self._thread is not None:
             # An append is bounded by the store's own promise; twice that and some, and the promise is broken.
             self._thread.join(2 * self._timeout_s + 5.0)
             if self._thread.is_alive():
-                raise MeasuringBroke(f"writer {self.name!r} hangs in its store's append, beyond its time-out of {self._timeout_s:g} s")
+                raise MeasuringBroke(
+                    f"writer {self.name!r} hangs in its store's append, beyond its time-out of {self._timeout_s:g} s"
+                )
         self._raise_failure()
 
     def append_once(self, n: int = 1, within_s: float = 30.0) -> None:
@@ -151,6 +158,7 @@ class Writer:
 
         Raises:
             WaitTimeout: if the store did not acknowledge that many in time.
+
         """
         deadline = self._clock.monotonic() + within_s
         missing = n
@@ -172,6 +180,7 @@ class Writer:
         Raises:
             WaitTimeout: if they are not by then; says what the store answered last.
             MeasuringBroke: if the writer has died.
+
         """
         with self._progress:
             self._in_a_row = 0

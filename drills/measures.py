@@ -1,8 +1,8 @@
 """What a history says: pure functions of its events, so that any stored drill can be measured again.
 
-A reading is a fact about an interval, not about an instant. A good one says that the service was up at some moment between
-`sent` and `answered`; a bad one that it was down at some moment between `sent` and the earlier of `answered` and
-`sent + slow_after_s`. Every figure here carries the bounds that follow from that and from nothing else.
+A reading is a fact about an interval, not about an instant. A good one says that the service was up at some moment
+between `sent` and `answered`; a bad one that it was down at some moment between `sent` and the earlier of `answered`
+and `sent + slow_after_s`. Every figure here carries the bounds that follow from that and from nothing else.
 
 All times are in seconds since the history's origin, on the monotonic clock; a stepped wall clock changes none of them.
 """
@@ -78,6 +78,7 @@ class Losses:
         oldest_lost_t: when the oldest write (or deletion) that did not last was acknowledged, seconds since the origin.
         lost_after_restore: those of `lost` that the recovered service itself had acknowledged; no RPO covers them.
         read: whether every ledger was read back; without that nothing above is known.
+
     """
 
     acknowledged: int = 0
@@ -121,6 +122,7 @@ class ProbeQuality:
         late_max_s: the latest start of a reading against its schedule.
         largest_gap_s: the longest time between two readings' starts from the fault to the end of measuring.
         stalled_s: the longest time that the harness itself stood still during one reading.
+
     """
 
     probe: str
@@ -147,18 +149,24 @@ def phase_at(history: Source, name: str) -> float | None:
     return next((e.t for e in _of(history, "phase") if e.fields.get("name") == name), None)
 
 
+def measured_until(history: Source) -> float | None:
+    """When measuring the recovery ended: at `stable`, else at the first failure; None if neither was reached."""
+    stable = phase_at(history, "stable")
+    return stable if stable is not None else next((event.t for event in _of(history, "failed")), None)
+
+
 def probe_names(history: Source, role: str | None = None) -> list[str]:
-    """The probes that sampled, those of one role if it is given."""
+    """Name the probes that sampled, those of one role if it is given."""
     return [e.fields["probe"] for e in _of(history, "probe") if role is None or e.fields.get("role", "user") == role]
 
 
 def ledger_names(history: Source) -> list[str]:
-    """The ledgers that something was written to."""
+    """Name the ledgers that something was written to."""
     return list(dict.fromkeys(e.fields["ledger"] for e in _of(history, "write")))
 
 
 def readings(history: Source, probe: str) -> list[Reading]:
-    """The readings of one probe in the order they were sent."""
+    """Give the readings of one probe in the order they were sent."""
     found = [
         Reading(f["sent"], f["answered"], bool(f["ok"]), f.get("why", ""), f.get("via", ""), f.get("stalled_s", 0.0))
         for f in (e.fields for e in _of(history, "reading"))
@@ -168,7 +176,7 @@ def readings(history: Source, probe: str) -> list[Reading]:
 
 
 def outages(history: Source, probe: str, since: float | None = None) -> list[Outage]:
-    """The outages that one probe saw, those with an answer at or after `since`."""
+    """Find the outages that one probe saw, those with an answer at or after `since`."""
     declared = _declared(history, probe)
     return list(_outages(readings(history, probe), declared.get("slow_after_s", float("inf")), since))
 
@@ -176,8 +184,8 @@ def outages(history: Source, probe: str, since: float | None = None) -> list[Out
 def downtime(history: Source, since: float | None = None) -> Bounds:
     """How long the service was away in all, by the user's probe that saw most of it; `since` the fault by default.
 
-    The value runs from the first bad reading's start to the first good answer after it. An outage still open at the end of
-    sampling counts up to its last bad reading.
+    The value runs from the first bad reading's start to the first good answer after it. An outage still open at the
+    end of sampling counts up to its last bad reading.
     """
     start = issued_at(history) if since is None else since
     worst = Bounds(0.0, 0.0, 0.0)
@@ -195,20 +203,22 @@ def downtime(history: Source, since: float | None = None) -> Bounds:
 def recovery_time(history: Source, until: float | None = None) -> RecoveryTime | None:
     """How long recovery took, from the instant before the fault was issued to the first answer of the lasting good run.
 
-    Every probe of the user's path must be back; the last one counts. The run lasted if it has the readings that the drill
-    asked for (`need`) and reaches `until`: by default the phase `stable`, or the end of sampling where that was not reached.
+    Every probe of the user's path must be back; the last one counts. The run lasted if it has the readings that the
+    drill asked for (`need`) and reaches `until`: by default the phase `stable`; where that was not reached the first
+    failure, because after it the harness heals its own fault, which is no recovery; and else the end of sampling.
 
-    Without any bad reading the value is 0, and `high_s` the longest time in which an outage could have hidden between two good
-    readings.
+    Without any bad reading the value is 0, and `high_s` the longest time in which an outage could have hidden
+    between two good readings.
 
     Returns:
         None when no fault was issued, the service never came back for good, or a ledger was written and not read back.
+
     """
     issued = issued_at(history)
     probes = probe_names(history, "user")
     if issued is None or not probes or not _all_read_back(history):
         return None
-    end = phase_at(history, "stable") if until is None else until
+    end = measured_until(history) if until is None else until
     found = [_probe_recovery(history, probe, issued, end) for probe in probes]
     times = [time for time in found if time is not None]
     if len(times) < len(found):
@@ -221,11 +231,12 @@ def recovery_time(history: Source, until: float | None = None) -> RecoveryTime |
 def writes_back(history: Source) -> RecoveryTime | None:
     """How long it took until writes were acknowledged for good again, by the ledger that took longest.
 
-    From the writer's own receipts and refusals, so no finer than the time-out of an append. 0 when no write was refused after
-    the fault.
+    From the writer's own receipts and refusals, so no finer than the time-out of an append. 0 when no write was
+    refused after the fault.
 
     Returns:
         None when no fault was issued, nothing was being written, or the last write before measuring ended was refused.
+
     """
     issued = issued_at(history)
     ledgers = ledger_names(history)
@@ -242,12 +253,14 @@ def writes_back(history: Source) -> RecoveryTime | None:
             return None
         sent = next(e.t for e in _of(history, "write", ledger) if e.fields["seq"] == last)
         value = min(back) - issued
-        worst = max(worst, RecoveryTime(_us(value), _us(max(0.0, sent - issued)), _us(value)), key=lambda time: time.rta_s)
+        worst = max(
+            worst, RecoveryTime(_us(value), _us(max(0.0, sent - issued)), _us(value)), key=lambda time: time.rta_s
+        )
     return worst
 
 
 def losses(history: Source, ledger: str | None = None) -> Losses:
-    """What became of the acknowledged writes of one ledger, or of all of them together.
+    """Tell what became of the acknowledged writes of one ledger, or of all of them together.
 
     The last time that a ledger was read back counts; writes acknowledged after that reading began do not.
     """
@@ -274,6 +287,7 @@ def recovery_point(history: Source) -> float | None:
 
     Returns:
         None when no fault was issued, or any ledger was not read back.
+
     """
     issued = issued_at(history)
     found = losses(history)
@@ -283,7 +297,7 @@ def recovery_point(history: Source) -> float | None:
 
 
 def phases(history: Source) -> list[Phase]:
-    """The phases in order of time, each once, relative to the fault (to the origin where none was issued)."""
+    """Give the phases in order of time, each once, relative to the fault (to the origin where none was issued)."""
     zero = issued_at(history) or 0.0
     first: dict[str, Event] = {}
     for event in _of(history, "phase"):
@@ -293,7 +307,7 @@ def phases(history: Source) -> list[Phase]:
 
 
 def steps(history: Source) -> list[dict[str, Any]]:
-    """The procedure's steps as they ran: name, command, by, started_s, ended_s (None if it never ended), state, detail."""
+    """Give the procedure's steps as they ran: name, command, by, started_s, ended_s (or None), state, detail."""
     zero = issued_at(history) or 0.0
     found: dict[object, dict[str, Any]] = {}
     for event in _of(history, "step"):
@@ -318,9 +332,10 @@ def steps(history: Source) -> list[dict[str, Any]]:
 
 
 def waterfall(history: Source) -> list[Bar]:
-    """Where the time went: fault issued, damage seen, detected, procedure started, each step, service back, verified, stable.
+    """Say where the time went, from the fault to the lasting recovery.
 
-    Each wait runs from the latest mark before it. Steps overlap the waits where the service was back before they ended.
+    The bars: damage seen, detected, procedure started, each step, service back, data verified, stable. Each wait
+    runs from the latest mark before it. Steps overlap the waits where the service was back before they ended.
     """
     issued = issued_at(history)
     if issued is None:
@@ -356,7 +371,7 @@ def probe_qualities(history: Source) -> list[ProbeQuality]:
 
 
 def probe_quality(history: Source) -> ProbeQuality | None:
-    """The worst figures of the user's probes taken together; None when nothing sampled."""
+    """Take the worst figures of the user's probes together; None when nothing sampled."""
     each = [quality for quality in probe_qualities(history) if quality.role == "user"]
     if not each:
         return None
@@ -377,7 +392,7 @@ def probe_quality(history: Source) -> ProbeQuality | None:
 
 
 def wall_step(history: Source) -> float:
-    """The largest step of the wall clock that was noticed, in seconds, 0 if none was."""
+    """Give the largest step of the wall clock that was noticed, in seconds, 0 if none was."""
     return max((abs(e.fields["wall_step_s"]) for e in _of(history, "clock")), default=0.0)
 
 
@@ -390,7 +405,7 @@ def _of(history: Source, kind: str, ledger: str | None = None) -> list[Event]:
 
 
 def _us(seconds: float) -> float:
-    """Rounded to the microsecond, as the history is: no digits that were never measured."""
+    """Round to the microsecond, as the history is: no digits that were never measured."""
     return round(seconds, 6)
 
 
@@ -504,8 +519,8 @@ def _quality(history: Source, declared: Event) -> ProbeQuality:
 
 
 def _largest_gap(history: Source, sent: Sequence[float]) -> float:
-    """Between starts of readings, from the fault to `stable`; what was not sampled at either edge is a gap as well."""
-    start, end = issued_at(history), phase_at(history, "stable")
+    """Between starts of readings, while recovery was measured; what was not sampled at either edge is a gap as well."""
+    start, end = issued_at(history), measured_until(history)
     if start is None:
         return _us(max((b - a for a, b in pairwise(sent)), default=0.0))
     inside = [t for t in sent if t >= start and (end is None or t <= end)]

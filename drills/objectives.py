@@ -20,13 +20,14 @@ _ACCEPTED = "accepted: 90s, 5m, 1h30m, '15 minutes', a timedelta or a number of 
 
 
 def parse_duration(value: str | float | timedelta, field: str = "duration") -> timedelta:
-    """A duration from what people write.
+    """Read a duration as people write it.
 
     >>> parse_duration("1h30m")
     datetime.timedelta(seconds=5400)
 
     Raises:
         UsageError: for anything else; `field` is named in the message.
+
     """
     if isinstance(value, timedelta):
         length = value
@@ -72,6 +73,7 @@ class Objective:
         rpo: recovery point objective: how far back acknowledged writes may be lost; None when no data is at stake.
         mtd: maximum tolerable downtime (NIST SP 800-34): RTO plus the time to work normally again.
         source: where the promise stands, such as the business impact analysis; for the auditor.
+
     """
 
     rto: timedelta | None = None

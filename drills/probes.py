@@ -1,8 +1,8 @@
 """Probes ask what the users ask, at a fixed rate, from before the fault to after the end.
 
-A reading is an answer of the application, not an open socket: Docker's port proxy accepts connections for a dead backend. A
-reading enters through the entry that answered last and fails over to the others, as a load balancer would: a published port
-belongs to one node, and a dead node must not look like a dead service.
+A reading is an answer of the application, not an open socket: Docker's port proxy accepts connections for a dead
+backend. A reading enters through the entry that answered last and fails over to the others, as a load balancer
+would: a published port belongs to one node, and a dead node must not look like a dead service.
 
 Why `slow_after_s`: an outage that ends just before a request's time-out would pass as one slow good answer. With it an
 outage is bounded to two intervals plus twice `slow_after_s`, which is the time-out by default, also where the target
@@ -16,6 +16,7 @@ import bisect
 import contextlib
 import inspect
 import math
+import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +63,7 @@ class Probe:
         slow_after_s: an answer later than that is a bad reading; half the time-out by default.
         failover_after_s: the other entries are asked too when the first has not answered by then.
         role: "user" for the users' own path, by which the drill is judged; "extra" for what is only shown.
+
     """
 
     name: str
@@ -93,7 +95,7 @@ def http_probe(
     host: str | None = None,
     **settings: Any,  # noqa: ANN401 - the fields of Probe, checked there
 ) -> Probe:
-    """A probe that wants `200` and a body that contains `expect`; a new connection for each reading, as a new user has."""
+    """Make a probe that wants `200` and `expect` in the body; a new connection for each reading, as a new user has."""
     return Probe(name, [Entry(*entry) for entry in entries], partial(_ask_http, path, expect, host), **settings)
 
 
@@ -106,7 +108,7 @@ def postgres_probe(
     query: str = "SELECT 1",
     **settings: Any,  # noqa: ANN401 - the fields of Probe, checked there
 ) -> Probe:
-    """A probe that wants at least one row for `query`; a new connection for each reading, as a new user has."""
+    """Make a probe that wants at least one row for `query`; a new connection for each reading, as a new user has."""
     login: dict[str, Any] = {"dbname": dbname, "user": user, "password": password}
     return Probe(name, [Entry(*entry) for entry in entries], partial(_ask_postgres, login, query), **settings)
 
@@ -116,10 +118,10 @@ def callable_probe(
     fn: Callable[[float], Awaitable[None] | None],
     **settings: Any,  # noqa: ANN401 - the fields of Probe, checked there
 ) -> Probe:
-    """A probe of anything else, by default in the role "extra".
+    """Make a probe of anything else, by default in the role "extra".
 
-    `fn` is given the time-out in seconds and raises BadReading or OSError for a bad answer. A plain function runs in a thread, which
-    nobody can interrupt, and must keep to the time-out by itself.
+    `fn` is given the time-out in seconds and raises BadReading or OSError for a bad answer. A plain function runs in a
+    thread, which nobody can interrupt, and must keep to the time-out by itself.
     """
     settings.setdefault("role", "extra")
     return Probe(name, [Entry("", 0)], partial(_ask_callable, fn), **settings)
@@ -128,7 +130,9 @@ def callable_probe(
 async def _ask_http(path: str, expect: str, host: str | None, entry: Entry, timeout_s: float) -> None:
     reader, writer = await asyncio.open_connection(entry.host, entry.port)
     try:
-        request = f"GET {path} HTTP/1.1\r\nHost: {host or entry}\r\nUser-Agent: pytest-drills\r\nConnection: close\r\n\r\n"
+        request = (
+            f"GET {path} HTTP/1.1\r\nHost: {host or entry}\r\nUser-Agent: pytest-drills\r\nConnection: close\r\n\r\n"
+        )
         writer.write(request.encode())
         status, body = await _http_answer(reader)
     finally:
@@ -195,6 +199,8 @@ async def _ask_callable(fn: Callable[[float], Awaitable[None] | None], entry: En
 
 
 def _in_a_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno or 0)  # asyncio's own text for a refused connection does not say that it was
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -216,8 +222,8 @@ class _State:
 class Sampler:
     """Takes the readings of several probes, from a thread with an event loop of its own.
 
-    One reading of each probe is started every interval, on an absolute schedule and whatever the pending ones do: a target that
-    hangs makes bad readings, never a gap. Needs a clock that moves by itself.
+    One reading of each probe is started every interval, on an absolute schedule and whatever the pending ones do: a
+    target that hangs makes bad readings, never a gap. Needs a clock that moves by itself.
 
     When the harness itself stands still (a starved machine), that time is not held against the target: it is measured,
     kept with the reading (`stalled_s`) and only widens the bounds.
@@ -227,9 +233,12 @@ class Sampler:
         history: receives probe, reading and probe_ended events.
         clock: the history's clock by default.
         need: how many good readings in a row make a lasting run, kept in the history for those who measure.
+
     """
 
-    def __init__(self, probes: Sequence[Probe], history: History, clock: Clock | None = None, *, need: int = 60) -> None:
+    def __init__(
+        self, probes: Sequence[Probe], history: History, clock: Clock | None = None, *, need: int = 60
+    ) -> None:
         names = [probe.name for probe in probes]
         if not probes or len(set(names)) < len(names):
             raise UsageError(f"probes: found {names}, accepted: at least one, each with a name of its own")
@@ -282,6 +291,7 @@ class Sampler:
 
         Raises:
             MeasuringBroke: if sampling died before.
+
         """
         if self._thread is None:
             return
@@ -291,7 +301,9 @@ class Sampler:
         longest = max(state.probe.timeout_s for state in self._states.values())
         self._thread.join(longest + _STOP_GRACE_S)
         if self._thread.is_alive():
-            raise MeasuringBroke(f"sampling did not stop within {longest + _STOP_GRACE_S:g} s: a probe ignores its time-out")
+            raise MeasuringBroke(
+                f"sampling did not stop within {longest + _STOP_GRACE_S:g} s: a probe ignores its time-out"
+            )
         self._raise_failure()
 
     def consecutive_good(self, name: str, since: float | None = None) -> int:
@@ -303,7 +315,7 @@ class Sampler:
             return len(self._good_since(name, since))
 
     def last(self, name: str) -> str:
-        """The last reading of a probe in words."""
+        """Put the last reading of a probe into words."""
         with self._changed:
             reading = self._states[name].last
         if reading is None:
@@ -319,6 +331,7 @@ class Sampler:
         Raises:
             WaitTimeout: if there is no such run by then; says what the last reading was.
             MeasuringBroke: if sampling has died.
+
         """
         with self._changed:
             done = self._changed.wait_for(
@@ -330,7 +343,9 @@ class Sampler:
             return run[0]
         if done:
             raise MeasuringBroke(f"probe {name!r}: sampling ended while {n} good readings were waited for")
-        raise WaitTimeout(f"probe {name!r}: {n} good readings in a row", f"{self.last(name)}, {len(run)} good in a row", within_s)
+        raise WaitTimeout(
+            f"probe {name!r}: {n} good readings in a row", f"{self.last(name)}, {len(run)} good in a row", within_s
+        )
 
     def _good_since(self, name: str, since: float | None) -> list[Reading]:
         run = self._states[name].run
@@ -446,7 +461,9 @@ class Sampler:
             while pending:
                 now = self._clock.monotonic()
                 until = min(deadline, sent + probe.failover_after_s) if others else deadline
-                done, pending = await asyncio.wait(pending, timeout=max(0.0, until - now), return_when=asyncio.FIRST_COMPLETED)
+                done, pending = await asyncio.wait(
+                    pending, timeout=max(0.0, until - now), return_when=asyncio.FIRST_COMPLETED
+                )
                 for task in done:
                     why = task.result()
                     if not why:

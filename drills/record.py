@@ -43,7 +43,7 @@ def build(
     failure: BaseException | Failure | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The record of a drill.
+    """Compute the record of a drill.
 
     Args:
         history: what happened; live or stored.
@@ -55,17 +55,18 @@ def build(
         sabotage: what was left out on purpose.
         failure: the first exception that disturbed the drill.
         facts: what no event holds: environment, tier, controls, harness, and anything else worth keeping.
+
     """
     failure = Failure.of(failure) if isinstance(failure, BaseException) else failure
     left_out = sorted(sabotage)
     static = {
+        **_FACTS,
+        **(facts or {}),
         "schema": SCHEMA,
         "drill": drill,
         "scenario": scenario,
         "title": title,
         "runbook": runbook,
-        **_FACTS,
-        **(facts or {}),
         "objective": _objective(objective),
         "sabotage": left_out,
         # A sabotaged drill shows that the harness can fail; it says nothing about recovery and belongs in no trend.
@@ -77,7 +78,7 @@ def build(
 
 
 def rejudge(record: Mapping[str, Any], history: History) -> dict[str, Any]:
-    """The record as today's code would write it, from the stored record's plain facts and the stored history."""
+    """Compute the record as today's code would write it, from its plain facts and the stored history."""
     promised = record["objective"]
     rto, rpo, mtd = (
         None if promised[key] is None else parse_duration(promised[key], key) for key in ("rto_s", "rpo_s", "mtd_s")
@@ -88,7 +89,7 @@ def rejudge(record: Mapping[str, Any], history: History) -> dict[str, Any]:
 
 
 def write_atomically(path: Path, data: Mapping[str, Any] | str | bytes) -> None:
-    """Write a file so that readers see the old one or the new one, never half of it, and a power cut keeps one of them."""
+    """Write a file so that readers, and a power cut, see the old one or the new one and never half of it."""
     if isinstance(data, Mapping):
         data = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     content = data.encode() if isinstance(data, str) else data
@@ -124,7 +125,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def validate(record: object) -> list[str]:
-    """What is wrong with a record, one `field: found, accepted` a string; empty if nothing is."""
+    """Say what is wrong with a record, one `field: found, accepted` a string; empty if nothing is."""
     errors = sorted(_validator().iter_errors(record), key=lambda error: [str(part) for part in error.absolute_path])
     return [
         f"{'.'.join(str(part) for part in error.absolute_path) or 'record'}: found {_short(error.instance)}, "
@@ -229,7 +230,7 @@ def _procedure(history: History) -> dict[str, Any]:
 
 
 def _backup(history: History) -> dict[str, Any] | None:
-    """The last recovery point noted; its age at the fault is what the backup offered, which is no RPO."""
+    """Give the last recovery point noted; its age at the fault is what the backup offered, which is no RPO."""
     events = history.events("backup")
     if not events:
         return None
@@ -281,7 +282,7 @@ def _losses(losses: Losses) -> dict[str, Any]:
 
 
 def _ranges(numbers: list[int]) -> list[list[int]]:
-    """Runs of numbers as [first, last]: 12,000 lost rows are one line of evidence, not 12,000."""
+    """Write runs of numbers as [first, last]: 12,000 lost rows are one line of evidence, not 12,000."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and number <= runs[-1][1] + 1:

@@ -1,10 +1,10 @@
 """One invocation of the harness: its evidence directory, and its two entries in the log of all runs.
 
-The log is a hash chain and gets an entry when a run starts, before anything is injected, and one when it ends. A run that was
-cut short, or whose result somebody would rather not show, leaves a start without an end.
+The log is a hash chain and gets an entry when a run starts, before anything is injected, and one when it ends. A run
+that was cut short, or whose result somebody would rather not show, leaves a start without an end.
 
-A chain does not notice that its newest entries were cut off, nor that it was written anew as a whole; for that its head must
-be kept somewhere else.
+A chain does not notice that its newest entries were cut off, nor that it was written anew as a whole; for that its
+head must be kept somewhere else.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Run:
             evidence: the evidence directory, created if need be.
             facts: what run.json says beside `provenance()`: why, image digests, plan digest, cluster shape.
             clock: for tests.
+
         """
         clock = clock or SystemClock()
         now = clock.now().utc
@@ -69,9 +70,24 @@ class Run:
                 break
             except FileExistsError:  # two runs that began in one second drew one suffix
                 continue
-        about = {"schema": SCHEMA, "run": run.id, "started_utc": stamp(now), "ended_utc": None, **provenance(), **(facts or {})}
+        about = {
+            "schema": SCHEMA,
+            "run": run.id,
+            "started_utc": stamp(now),
+            "ended_utc": None,
+            **provenance(),
+            **(facts or {}),
+        }
         write_atomically(run.directory / "run.json", about)
-        append(run.log, {"utc": stamp(now), "event": "start", "run": run.id, "run_json_sha256": _sha256(run.directory / "run.json")})
+        append(
+            run.log,
+            {
+                "utc": stamp(now),
+                "event": "start",
+                "run": run.id,
+                "run_json_sha256": _sha256(run.directory / "run.json"),
+            },
+        )
         run._point_latest()
         return run
 
@@ -79,20 +95,23 @@ class Run:
     def join(cls, directory: Path, clock: Clock | None = None) -> Self:
         """Take part in a run that another process began; raises UsageError where there is none."""
         if not (directory / "run.json").is_file():
-            raise UsageError(f"run: found no run.json in {directory}, accepted: the directory of a run that was started")
+            raise UsageError(
+                f"run: found no run.json in {directory}, accepted: the directory of a run that was started"
+            )
         return cls(directory.parent, directory.name, clock)
 
     def drill_directory(self, name: str) -> Path:
-        """A new directory for one drill's evidence; a drill that runs twice in one run gets one each, and neither is hidden."""
+        """Make a new directory for one drill's evidence; a drill that runs twice gets two, and neither is hidden."""
         safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip(".") or "drill"
         number = 1
         while True:
             path = self.directory / (safe if number == 1 else f"{safe}-{number}")
             try:
                 path.mkdir(parents=True)
-                return path
             except FileExistsError:
                 number += 1
+            else:
+                return path
 
     def describe(self, **facts: object) -> None:
         """Add facts to run.json that were not known at the start."""
@@ -101,7 +120,7 @@ class Run:
             write_atomically(path, {**json.loads(path.read_text(encoding="utf-8")), **facts})
 
     def records(self) -> list[Path]:
-        """The record.json of every drill of this run so far."""
+        """Find the record.json of every drill of this run so far."""
         return sorted(self.directory.glob("*/record.json"))
 
     def end(self, verdicts: Mapping[str, str] | None = None, **facts: object) -> None:
@@ -110,6 +129,7 @@ class Run:
         Args:
             verdicts: the verdict of each drill; read from the records by default.
             facts: what else the log's entry should say, such as the exit code or a digest of the manifest.
+
         """
         if self._ended:
             return
@@ -128,23 +148,22 @@ class Run:
 
 def append(log: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Add one entry to a log, chained to the one before it; returns it as written. Safe against other processes."""
-    with _locked(log):
-        with log.open("a+b") as file:
-            file.seek(0)
-            content = file.read()
-            torn = bool(content) and not content.endswith(b"\n")  # a writer was killed; its half line stays and shows
-            lines = content.splitlines()
-            prev = hashlib.sha256(lines[-1]).hexdigest() if lines else GENESIS
-            whole = {"seq": len(lines), "prev": prev, **entry}
-            line = json.dumps(whole, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-            file.write(b"\n" + line if torn else line)
-            file.flush()
-            os.fsync(file.fileno())
+    with _locked(log), log.open("a+b") as file:
+        file.seek(0)
+        content = file.read()
+        torn = bool(content) and not content.endswith(b"\n")  # a writer was killed; its half line stays and shows
+        lines = content.splitlines()
+        prev = hashlib.sha256(lines[-1]).hexdigest() if lines else GENESIS
+        whole = {"seq": len(lines), "prev": prev, **entry}
+        line = json.dumps(whole, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        file.write(b"\n" + line if torn else line)
+        file.flush()
+        os.fsync(file.fileno())
     return whole
 
 
 def verify(log: Path) -> list[str]:
-    """What is wrong with a log's chain, one problem a string; empty if it is whole."""
+    """Say what is wrong with a log's chain, one problem a string; empty if it is whole."""
     problems: list[str] = []
     prev = GENESIS
     begun: set[str] = set()
@@ -168,7 +187,7 @@ def verify(log: Path) -> list[str]:
 
 
 def unfinished(log: Path) -> list[str]:
-    """The runs that started and never ended, in order."""
+    """Name the runs that started and never ended, in order."""
     open_runs: dict[str, None] = {}
     for line in _lines(log):
         entry = _entry(line) or {}
@@ -180,12 +199,12 @@ def unfinished(log: Path) -> list[str]:
 
 
 def entries(log: Path) -> list[dict[str, Any]]:
-    """The entries of a log in order, without the lines that are none."""
+    """Give the entries of a log in order, without the lines that are none."""
     return [entry for entry in (_entry(line) for line in _lines(log)) if entry is not None]
 
 
 def head(log: Path) -> str:
-    """The SHA-256 of the last line: what must be kept elsewhere to notice a log that was cut off or written anew."""
+    """Digest the last line: what must be kept elsewhere to notice a log that was cut off or written anew."""
     lines = _lines(log)
     return hashlib.sha256(lines[-1]).hexdigest() if lines else GENESIS
 
@@ -202,12 +221,16 @@ def provenance(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain")),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
-        "ci": {key: os.environ[key] for key in ("CI", "GITHUB_RUN_ID", "GITHUB_REPOSITORY", "CI_JOB_URL") if key in os.environ},
+        "ci": {
+            key: os.environ[key]
+            for key in ("CI", "GITHUB_RUN_ID", "GITHUB_REPOSITORY", "CI_JOB_URL")
+            if key in os.environ
+        },
     }
 
 
 def mask_arguments(argv: Sequence[str]) -> list[str]:
-    """A command line fit for evidence: what follows a word like `password` or `token` is starred."""
+    """Make a command line fit for evidence: what follows a word like `password` or `token` is starred."""
     masked: list[str] = []
     hide_next = False
     for word in argv:
@@ -238,7 +261,9 @@ def _lines(log: Path) -> list[bytes]:
     try:
         return log.read_bytes().splitlines()
     except OSError as error:
-        raise UsageError(f"log: found {log} unreadable ({error}), accepted: the {LOG} of an evidence directory") from error
+        raise UsageError(
+            f"log: found {log} unreadable ({error}), accepted: the {LOG} of an evidence directory"
+        ) from error
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

@@ -40,8 +40,8 @@ class MissingData(WriteRefused):
 class PostgresLedger:
     """A ledger in a PostgreSQL table, reached through one entry per node.
 
-    One connection is kept. Whenever it fails, the next append connects anew, beginning with the entry after the one that
-    failed, as a client behind a load balancer would find itself on another node.
+    One connection is kept. Whenever it fails, the next append connects anew, beginning with the entry after the one
+    that failed, as a client behind a load balancer would find itself on another node.
 
     The table has no unique key on purpose: duplicated rows must be able to exist, so that they can be counted. A key
     would turn a restore that runs twice into an error on the restore's side, or, under ON CONFLICT DO NOTHING, into
@@ -76,6 +76,7 @@ class PostgresLedger:
 
         Raises:
             UsageError: there is no entry.
+
         """
         if not entries:
             raise UsageError("PostgresLedger entries: found none, accepted: one (host, port) or more")
@@ -106,6 +107,7 @@ class PostgresLedger:
 
         Raises:
             WriteRefused: no acknowledgement came; the outcome is unknown.
+
         """
         statement = sql.SQL("INSERT INTO {} (seq, prev, payload, stamp, digest) VALUES (%s, %s, %s, %s, %s)")
         values = (row.seq, row.prev, row.payload, row.stamp, row.digest)
@@ -124,6 +126,7 @@ class PostgresLedger:
         Raises:
             MissingData: the server answers, and there is no such database or table.
             WriteRefused: nobody answered by the deadline.
+
         """
         statement = sql.SQL("SELECT seq, prev, payload, stamp, digest FROM {} ORDER BY seq, landed")
 
@@ -141,6 +144,7 @@ class PostgresLedger:
         Raises:
             MissingData: there is no such database.
             WriteRefused: the server did not acknowledge it by the deadline.
+
         """
         table = sql.SQL(
             "CREATE TABLE IF NOT EXISTS {} (seq bigint NOT NULL, prev text NOT NULL, payload text NOT NULL,"
@@ -168,6 +172,7 @@ class PostgresLedger:
         Raises:
             MissingData: there is no such database or table.
             WriteRefused: the server did not acknowledge it by the deadline.
+
         """
         statement = sql.SQL("DELETE FROM {} WHERE seq = %s")
 
@@ -329,6 +334,7 @@ class ConfigMapLedger:
             kube: the cluster.
             namespace: an existing namespace.
             prefix: the start of the ConfigMaps' names, and the value of their label.
+
         """
         self.namespace = namespace
         self.prefix = prefix
@@ -339,6 +345,7 @@ class ConfigMapLedger:
 
         Raises:
             WriteRefused: no acknowledgement came within `timeout_s`; the outcome is unknown.
+
         """
         manifest: Manifest = {
             "apiVersion": "v1",
@@ -357,6 +364,7 @@ class ConfigMapLedger:
         Raises:
             MissingData: the namespace is not there.
             WriteRefused: the API server did not list them.
+
         """
         try:
             if self._kube.get("Namespace", self.namespace) is None:
@@ -371,6 +379,7 @@ class ConfigMapLedger:
 
         Raises:
             WriteRefused: it did not.
+
         """
         try:
             return int(self._kube.delete("ConfigMap", self._name(seq), self.namespace))

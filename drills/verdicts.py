@@ -1,7 +1,7 @@
 """The verdict on one drill: met, missed, or nothing proven, in that order of difficulty to reach.
 
-MET needs everything to be proven: the steady state before, the damage, the service back, its data read back, the figures
-within the objective. Whatever is not proven is never a pass.
+MET needs everything to be proven: the steady state before, the damage, the service back, its data read back, the
+figures within the objective. Whatever is not proven is never a pass.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _EXIT_CODES = {Verdict.MET: 0, Verdict.MISSED: 1, Verdict.INCONCLUSIVE: 3, Verdi
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The verdict on several drills together; INCONCLUSIVE for none at all, since nothing was proven."""
+    """Give the verdict on several drills together; INCONCLUSIVE for none at all, since nothing was proven."""
     found = set(verdicts)
     return next((verdict for verdict in _WORST_FIRST if verdict in found), Verdict.INCONCLUSIVE)
 
@@ -49,6 +49,7 @@ class Failure:
     Attributes:
         kinds: the names of its class and of its bases, most special first.
         message: what it said.
+
     """
 
     kinds: tuple[str, ...]
@@ -56,17 +57,17 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> Self:
-        """The failure that an exception stands for."""
+        """Make the failure that an exception stands for."""
         kinds = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
         return cls(kinds, " ".join(str(error).split()) or kinds[0])
 
     @classmethod
     def from_record(cls, data: dict[str, Any] | None) -> Self | None:
-        """The failure that `as_record` wrote; None for none."""
+        """Read the failure that `as_record` wrote; None for none."""
         return None if data is None else cls(tuple(data["kinds"]), data["message"])
 
     def as_record(self) -> dict[str, Any]:
-        """The failure as JSON."""
+        """Write the failure as JSON."""
         return {"kinds": list(self.kinds), "message": self.message}
 
     def is_a(self, *kinds: str) -> bool:
@@ -111,8 +112,8 @@ def measure(history: Source) -> Achieved:
 def judge(history: Source, objective: Objective, failure: BaseException | Failure | None = None) -> Judgement:
     """Judge one drill by its history, its objective and the first failure that disturbed it.
 
-    A failure that came after the service was measured (phase `stable`) cannot turn a miss into something milder, and never
-    leaves a pass.
+    A failure that came after the service was measured (phase `stable`) cannot turn a miss into something milder, and
+    never leaves a pass.
     """
     if isinstance(failure, BaseException):
         failure = Failure.of(failure)
@@ -120,7 +121,7 @@ def judge(history: Source, objective: Objective, failure: BaseException | Failur
     early = failure if failure and measures.phase_at(history, "stable") is None else None
     for verdict, why in (
         (Verdict.ENVIRONMENT, _environment(early)),
-        (Verdict.INCONCLUSIVE, _unproven(history, objective, early, achieved)),
+        (Verdict.INCONCLUSIVE, _unproven(history, objective, failure, achieved)),
         (Verdict.MISSED, _missed(history, objective, failure, achieved)),
         (Verdict.ENVIRONMENT, _environment(failure)),
         (Verdict.INCONCLUSIVE, str(failure) if failure else ""),
@@ -134,9 +135,10 @@ def _environment(failure: Failure | None) -> str:
     return f"the environment failed: {failure.message}" if failure and failure.is_a("EnvironmentFailed") else ""
 
 
-def _unproven(history: Source, objective: Objective, early: Failure | None, achieved: Achieved) -> str:
-    """Why the drill proved nothing; empty if it proved something."""
+def _unproven(history: Source, objective: Objective, failure: Failure | None, achieved: Achieved) -> str:
+    """Say why the drill proved nothing; empty if it proved something."""
     damaged = measures.phase_at(history, "damaged") is not None and _proof(history)
+    early = failure if measures.phase_at(history, "stable") is None else None
     if early and early.is_a("Inconclusive"):
         return early.message
     if early and not _says_something_about_recovery(early, damaged=bool(damaged)):
@@ -147,6 +149,8 @@ def _unproven(history: Source, objective: Objective, early: Failure | None, achi
         return "no fault was issued"
     if not damaged:
         return "no damage was observed, so there was nothing to recover from"
+    if failure is None and measures.phase_at(history, "stable") is None:
+        return "the drill was cut off before the service was back or given up"
     if objective.rto is None and objective.rpo is None:
         return "no objective was set to judge by"
     return _gap(history) or _no_data_at_stake(history, objective, achieved)
@@ -166,7 +170,8 @@ def _gap(history: Source) -> str:
     # A gap only widens the bounds, which are what is judged, unless an outage as long as a time-out could hide in it.
     allowed = 3 * quality.interval_s + quality.timeout_s
     if quality.largest_gap_s > allowed:
-        return f"no reading was taken for {quality.largest_gap_s:.2f} s, more than the {allowed:.2f} s that sampling may miss"
+        gap = f"no reading was taken for {quality.largest_gap_s:.2f} s"
+        return f"{gap}, more than the {allowed:.2f} s that sampling may miss"
     return ""
 
 
@@ -181,15 +186,17 @@ def _no_data_at_stake(history: Source, objective: Objective, achieved: Achieved)
 
 
 def _missed(history: Source, objective: Objective, failure: Failure | None, achieved: Achieved) -> str:
-    """What recovery failed at; empty if it failed at nothing."""
-    if failure and _says_something_about_recovery(failure, damaged=True):
-        return failure.message
+    """Say what recovery failed at; empty if it failed at nothing."""
+    told = failure.message if failure and _says_something_about_recovery(failure, damaged=True) else ""
+    if told and measures.phase_at(history, "stable") is None:
+        return told
     failed = [event.fields for event in _events(history, "check") if not event.fields["ok"]]
     if failed:
         return f"check failed: {failed[0]['name']} (expected {failed[0]['expected']}, got {failed[0]['got']})" + (
             f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         )
-    return _data_missed(objective, achieved) or _time_missed(objective, achieved)
+    # The figures first: a scenario's `assert drill.rta <= drill.objective.rto` says less than they do.
+    return _data_missed(objective, achieved) or _time_missed(objective, achieved) or told
 
 
 def _data_missed(objective: Objective, achieved: Achieved) -> str:
@@ -201,14 +208,15 @@ def _data_missed(objective: Objective, achieved: Achieved) -> str:
     if lost.duplicated:
         return f"{len(lost.duplicated)} rows came back more than once (first: row {lost.duplicated[0]})"
     if lost.lost_after_restore:
-        return f"{len(lost.lost_after_restore)} writes acknowledged by the recovered service are missing, which no RPO covers"
+        late = len(lost.lost_after_restore)
+        return f"{late} writes acknowledged by the recovered service are missing, which no RPO covers"
     if objective.rpo is None or achieved.rpa_s is None:
         return ""
     rpo = objective.rpo.total_seconds()
     if achieved.rpa_s > rpo or (rpo == 0 and (lost.lost or lost.resurrected)):
         return (
-            f"{_count(len(lost.lost), 'acknowledged write')} lost and {len(lost.resurrected)} deletions undone, the oldest "
-            f"{achieved.rpa_s:.2f} s before the fault, against an RPO of {rpo:g} s"
+            f"{_count(len(lost.lost), 'acknowledged write')} lost and {len(lost.resurrected)} deletions undone, "
+            f"the oldest {achieved.rpa_s:.2f} s before the fault, against an RPO of {rpo:g} s"
         )
     return ""
 
@@ -217,16 +225,17 @@ def _time_missed(objective: Objective, achieved: Achieved) -> str:
     if achieved.recovery is None:
         return "the service did not come back for good"
     if achieved.writes_back is None and achieved.losses.acknowledged:
-        return f"answers were back in {achieved.recovery.rta_s:.2f} s, but writes were never acknowledged for good again"
+        return (
+            f"answers were back in {achieved.recovery.rta_s:.2f} s, but writes were never acknowledged for good again"
+        )
     if objective.rto is not None:
         rto = objective.rto.total_seconds()
+        took = f"{achieved.recovery.rta_s:.2f} s"
         if achieved.recovery.high_s > rto:
-            return (
-                f"recovered in {achieved.recovery.rta_s:.2f} s (at most {achieved.recovery.high_s:.2f} s), over the RTO of {rto:g} s"
-            )
+            return f"recovered in {took} (at most {achieved.recovery.high_s:.2f} s), over the RTO of {rto:g} s"
         if achieved.writes_back is not None and achieved.writes_back.high_s > rto:
             return (
-                f"answers were back in {achieved.recovery.rta_s:.2f} s, but writes were acknowledged for good only after "
+                f"answers were back in {took}, but writes were acknowledged for good only after "
                 f"{achieved.writes_back.high_s:.2f} s, over the RTO of {rto:g} s"
             )
     if objective.mtd is not None and achieved.downtime.high > objective.mtd.total_seconds():
@@ -242,12 +251,19 @@ def _met(objective: Objective, achieved: Achieved) -> str:
     if achieved.rpa_s is not None:
         lost = f"{len(achieved.losses.lost)} of {achieved.losses.acknowledged} acknowledged writes lost"
         point = f"{achieved.rpa_s:.2f} s back"
-        parts.append(f"{lost}, {point} (RPO {objective.rpo.total_seconds():g} s)" if objective.rpo is not None else lost)
+        parts.append(
+            f"{lost}, {point} (RPO {objective.rpo.total_seconds():g} s)" if objective.rpo is not None else lost
+        )
     return "; ".join(parts)
 
 
 def _proof(history: Source) -> list[str]:
-    return [fact for e in _events(history, "fault") if e.fields.get("state") == "proved" for fact in e.fields.get("proof", [])]
+    return [
+        fact
+        for e in _events(history, "fault")
+        if e.fields.get("state") == "proved"
+        for fact in e.fields.get("proof", [])
+    ]
 
 
 def _events(history: Source, kind: str) -> list[Any]:

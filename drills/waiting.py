@@ -46,6 +46,7 @@ def wait_until(
     Raises:
         WaitTimeout: the deadline passed; carries what was waited for and the last state or error seen.
         UsageError: the deadline is not a positive number of seconds.
+
     """
     if not within_s > 0:
         raise UsageError(f"wait for {what}: within_s must be a positive number of seconds, found {within_s!r}")

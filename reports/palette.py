@@ -1,8 +1,9 @@
 """One fixed set of colours for every chart and page, chosen to survive colour blindness, paper and dark rooms.
 
-The hues are those of Okabe and Ito's colour-universal set (blue against vermillion for good against bad, never green against
-red), darkened on light paper and lightened on dark until each reaches a contrast of 4.5 : 1 against its page (WCAG 2.2, 1.4.3).
-Colour never speaks alone: a verdict also has a word and a sign, a missed run another marker, a bad reading another height.
+The hues are those of Okabe and Ito's colour-universal set (blue against vermillion for good against bad, never green
+against red), darkened on light paper and lightened on dark until each reaches a contrast of 4.5 : 1 against its page
+(WCAG 2.2, 1.4.3). Colour never speaks alone: a verdict also has a word and a sign, a missed run another marker, a bad
+reading another height.
 """
 
 from collections.abc import Mapping

@@ -2,9 +2,10 @@
 
 Pictures are drawn without pyplot, so that nothing global is opened, shown or kept, and no display is needed.
 
-Fonts: text is drawn in DejaVu Sans, which matplotlib brings along; a character it lacks (Japanese, Chinese, Korean) comes from the
-first installed font of `FALLBACKS`. Where none of them is installed, each run of such characters is drawn as one ellipsis: no
-empty boxes, and the page beside the picture still says the full text in the reader's own fonts.
+Fonts: text is drawn in DejaVu Sans, which matplotlib brings along; a character it lacks (Japanese, Chinese, Korean)
+comes from the first installed font of `FALLBACKS`. Where none of them is installed, each run of such characters is
+drawn as one ellipsis: no empty boxes, and the page beside the picture still says the full text in the reader's own
+fonts.
 """
 
 import io
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import matplotlib as mpl
 from matplotlib import font_manager
@@ -26,7 +27,8 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from .atomic import write_bytes
+from drills.record import write_atomically
+
 from .palette import LIGHT, roles
 from .words import clean, columns_of, seconds, shortened
 
@@ -89,7 +91,7 @@ def drawable(text: str) -> str:
 @contextmanager
 def drawing() -> Iterator[None]:
     """Set fonts and colours for the pictures made inside, and put matplotlib back as it was for everyone else."""
-    style = {
+    style: dict[Any, Any] = {
         "font.family": list(families()),
         "font.size": SIZE,
         "text.color": LIGHT.ink,
@@ -135,7 +137,7 @@ def width_px(figure: Figure, text: Text) -> float:
     canvas = figure.canvas
     if not isinstance(canvas, FigureCanvasAgg):
         raise TypeError(f"a picture made by blank() is needed to measure text, {type(canvas).__name__} found")
-    return float(text.get_window_extent(canvas.get_renderer()).width)
+    return float(text.get_window_extent(canvas.get_renderer()).width)  # type: ignore[no-untyped-call]
 
 
 def fitted(text: str, width_in: float, size: float, weight: str = "normal") -> str:
@@ -179,8 +181,16 @@ class Key:
                 )
 
 
-def lay_key(heading: str, parts: Sequence[tuple[str, str]], width_in: float) -> Key:
-    """Lay out a heading and (colour, words) pairs side by side, in as many lines as the width needs."""
+class Part(NamedTuple):
+    """One entry of a key: a sign in its colour, and what it means."""
+
+    colour: str
+    words: str
+    sign: str = "■"
+
+
+def lay_key(heading: str, parts: Sequence[Part], width_in: float) -> Key:
+    """Lay out a heading and a key's entries side by side, in as many lines as the width needs."""
     ruler = blank(width_in, 1)
 
     def points(words: str) -> float:
@@ -191,14 +201,13 @@ def lay_key(heading: str, parts: Sequence[tuple[str, str]], width_in: float) -> 
     if heading:
         lines[0].append((heading, LIGHT.faint, 0.0))
         offset = points(heading) + 7
-    square = points("■") + 3
-    for colour, words in parts:
-        wide = points(words)
-        if offset + square + wide > width_in * 72 and lines[-1]:
+    for colour, words, sign in parts:
+        before, wide = points(sign) + 4, points(words)
+        if offset + before + wide > width_in * 72 and lines[-1]:
             lines.append([])
             offset = 0.0
-        lines[-1] += [("■", colour, offset), (words, LIGHT.faint, offset + square)]
-        offset += square + wide + 10
+        lines[-1] += [(sign, colour, offset), (words, LIGHT.faint, offset + before)]
+        offset += before + wide + 12
     return Key(lines)
 
 
@@ -207,14 +216,15 @@ def save_png(figure: Figure, path: Path) -> Path:
     held = io.BytesIO()
     with drawing():
         figure.savefig(held, format="png", dpi=PNG_DPI, metadata={"Software": None})
-    return write_bytes(path, held.getvalue())
+    write_atomically(path, held.getvalue())
+    return path
 
 
 def inline_svg(figure: Figure, name: str, label: str) -> str:
-    """Give a picture as an `<svg>` element for the page, its colours as CSS variables, so that one drawing serves both themes.
+    """Give a picture as an `<svg>` element, its colours as CSS variables, so that one drawing serves both themes.
 
-    `name` must be unique in the page: it prefixes every id, as ids of two pictures in one page would meet. `label` is what a
-    screen reader says.
+    `name` must be unique in the page: it prefixes every id, as ids of two pictures in one page would meet. `label` is
+    what a screen reader says.
     """
     held = io.BytesIO()
     with drawing():
@@ -224,6 +234,10 @@ def inline_svg(figure: Figure, name: str, label: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # The page names no address at all, not even a namespace's: HTML knows <svg> without it, and href without xlink.
     text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href=", "href=")
+    # Comments repeat every text; hundredths of a point are finer than any screen: half the page's size goes with them.
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'( d="[^"]*"| [xy]="[^"]*"|translate\([^)]*\))', lambda part: _HUNDREDTHS.sub(r"\1", part[0]), text)
+    text = re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", text))
     prefix = re.sub(r"[^A-Za-z0-9_-]", "-", name)
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = text.replace('href="#', f'href="#{prefix}-').replace("url(#", f"url(#{prefix}-")
@@ -238,7 +252,31 @@ def inline_svg(figure: Figure, name: str, label: str) -> str:
     return re.sub(r"<svg[^>]*>", lambda _: opening, text, count=1)
 
 
-_NICE_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 172800, 604800)
+_HUNDREDTHS = re.compile(r"(\d+\.\d\d)\d+")
+_NICE_S = (
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    14400,
+    28800,
+    86400,
+    172800,
+    604800,
+)
 
 
 def even_ticks(low: float, high: float, at_most: int) -> list[float]:
@@ -256,7 +294,7 @@ def even_ticks(low: float, high: float, at_most: int) -> list[float]:
 
 
 def log_ticks(high: float, at_most: int) -> list[float]:
-    """Choose ticks for a logarithmic scale that is linear up to 1 s: 0, 1 s, 10 s, 1 min, 10 min ... up to `high` seconds."""
+    """Choose ticks for a scale logarithmic above 1 s: 0, 1 s, 10 s, 1 min, 10 min ... up to `high` seconds."""
     ticks = [tick for tick in (1, 10, 60, 600, 3600, 14400, 86400, 604800) if tick <= high * 1.001]
     while len(ticks) > at_most - 1:
         ticks = ticks[1::2] if len(ticks) % 2 == 0 else ticks[::2]

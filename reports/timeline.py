@@ -2,10 +2,11 @@
 
 From top to bottom on one time axis, seconds since the fault was issued:
 - the phases, each a line with its name, names never one over the other;
-- a strip a probe: a low bar while readings were good, a tall one while they were bad (height, not only colour, says it);
-- writes acknowledged a second; those lost afterwards, and those whose acknowledgement never came, stand out.
-The time from fault issued to service back is shaded. The recovery time objective is a thick dashed line; when it lies so far off
-that the drill would shrink to a sliver, it is named at the edge instead.
+- a strip a probe: a low bar while readings were good, a tall one while they were bad (height, not only colour, says
+  it);
+- writes acknowledged a second; those lost afterwards, and those whose acknowledgement never came, stand out. The time
+  from fault issued to service back is shaded. The recovery time objective is a thick dashed line; when it lies so far
+  off that the drill would shrink to a sliver, it is named at the edge instead.
 """
 
 from collections import Counter
@@ -24,6 +25,7 @@ from .picture import (
     SIZE,
     WIDE_IN,
     Key,
+    Part,
     blank,
     drawable,
     drawing,
@@ -183,7 +185,9 @@ def _draw(view: View, events: Sequence[Event], *, narrow: bool, titled: bool) ->
         )
     last = plots[-1]
     label_seconds(last, "x", even_ticks(xlim[0], xlim[1], 5 if narrow else 10))
-    last.set_xlabel("time since the fault was issued" if span.issued else "time since the drill began (no fault was issued)")
+    last.set_xlabel(
+        "time since the fault was issued" if span.issued else "time since the drill began (no fault was issued)"
+    )
     return figure
 
 
@@ -193,7 +197,9 @@ def _title(figure: Figure, view: View, width_in: float, height_in: float) -> Non
     colour = verdict_colour(view.verdict)
     text = figure.text(0.1 / width_in, top, word, va="top", fontsize=SIZE + 1.5, fontweight="bold", color=colour)
     beside = (0.22 + width_px(figure, text) / figure.dpi) / width_in
-    figure.text(beside, top, fitted(view.title, width_in * (1 - beside) - 0.1, SIZE + 1.5), va="top", fontsize=SIZE + 1.5)
+    figure.text(
+        beside, top, fitted(view.title, width_in * (1 - beside) - 0.1, SIZE + 1.5), va="top", fontsize=SIZE + 1.5
+    )
 
 
 def _span(view: View, events: Sequence[Event]) -> _Span:
@@ -204,7 +210,7 @@ def _span(view: View, events: Sequence[Event]) -> _Span:
         return _Span(first, 0.0, max(last - first, 1.0), issued=False)
     ends = [phase.t_s for phase in view.phases]
     right = max(last - issued, *ends, 1.0) if ends else max(last - issued, 1.0)
-    # A long approach (installing, filling the shop) says nothing about the recovery: no more of it than of what followed.
+    # A long approach (installing, filling the shop) says nothing about recovery: no more of it than of what followed.
     return _Span(issued, max(first - issued, -max(right, 10.0)), right, issued=True)
 
 
@@ -220,20 +226,22 @@ def _phase_flags(view: View, span: _Span) -> list[_Flag]:
     return flags
 
 
-def _place_flags(
-    flags: list[_Flag], left: float, right: float, width_in: float, plot_in: float
-) -> tuple[float, float]:
+def _place_flags(flags: list[_Flag], left: float, right: float, width_in: float, plot_in: float) -> tuple[float, float]:
     """Give every flag a row, so that no words cover others and no line runs through words; returns the axis' limits.
 
-    Words stand to the right of their line, and each is higher than every later line it reaches over, as flags on a stair. Where a
-    wide gap parts the early flags from the late ones, the late ones are hung to the left of their line, to use the room between.
+    Words stand to the right of their line, and each is higher than every later line it reaches over, as flags on a
+    stair. Where a wide gap parts the early flags from the late ones, the late ones are hung to the left of their
+    line, to use the room between.
     """
     left, right = left - (right - left) * 0.01, right + (right - left) * 0.01
     if not flags:
         return left, right
     flags.sort(key=lambda flag: flag.x)
     ruler = blank(width_in, 1)
-    pixels = [width_px(ruler, ruler.text(0, 0, f.words, fontsize=SIZE - 1, fontweight="bold" if f.bold else "normal")) for f in flags]
+    pixels = [
+        width_px(ruler, ruler.text(0, 0, f.words, fontsize=SIZE - 1, fontweight="bold" if f.bold else "normal"))
+        for f in flags
+    ]
     plot_px = plot_in * ruler.dpi
     pad_px = 12.0
     for flag, wide in zip(flags, pixels, strict=True):
@@ -251,7 +259,9 @@ def _place_flags(
     # No gap is wide enough: all to the right, and the axis grows until the last words fit.
     for flag in flags:
         flag.leftward = False
-    need = max((flag.x - left) * plot_px / max(plot_px - wide - pad_px, 1.0) for flag, wide in zip(flags, pixels, strict=True))
+    need = max(
+        (flag.x - left) * plot_px / max(plot_px - wide - pad_px, 1.0) for flag, wide in zip(flags, pixels, strict=True)
+    )
     right = max(right, left + need)
     for flag, wide in zip(flags, pixels, strict=True):
         flag.width = (wide + pad_px) * (right - left) / plot_px
@@ -322,50 +332,59 @@ def _strip(axes: Axes, name: str, events: Sequence[Event], span: _Span, *, narro
     )
 
 
+_KEPT, _LOST, _UNKNOWN = 0, 1, 2
+
+
 @dataclass(frozen=True)
 class _Writes:
-    """Writes counted by bins of time: (bin's start, kept, lost, never acknowledged)."""
+    """Writes counted by bins of time: bin number -> how many were kept, lost, and never acknowledged."""
 
     bin_s: float
-    bins: list[tuple[float, int, int, int]]
+    bins: dict[int, list[int]]
 
     def total(self, which: int) -> int:
-        return sum(each[which] for each in self.bins)
+        return sum(numbers[which] for numbers in self.bins.values())
 
     def key(self, width_in: float, *, narrow: bool) -> Key:
-        parts = [(LIGHT.write, f"{self.total(1)} acknowledged and kept")]
-        if self.total(2):
-            parts.append((LIGHT.bad, f"{self.total(2)} acknowledged, then lost"))
-        if self.total(3):
-            parts.append((LIGHT.grid, f"{self.total(3)} never acknowledged"))
+        parts = [Part(LIGHT.write, f"{self.total(_KEPT)} acknowledged and kept")]
+        if self.total(_LOST):
+            parts.append(Part(LIGHT.bad, f"{self.total(_LOST)} acknowledged, then lost"))
+        if self.total(_UNKNOWN):
+            parts.append(Part(LIGHT.grid, f"{self.total(_UNKNOWN)} never acknowledged"))
         return lay_key("writes:" if narrow else "writes a second; in this picture:", parts, width_in)
 
 
-def _count_writes(view: View, events: Sequence[Event], span: _Span, xlim: tuple[float, float], *, narrow: bool) -> _Writes:
-    lost_seqs = set(view.numbers("losses", "lost"))
+def _count_writes(
+    view: View, events: Sequence[Event], span: _Span, xlim: tuple[float, float], *, narrow: bool
+) -> _Writes:
+    lost = view.rows("losses", "lost")
     # A bin a second, or wider for drills of many minutes, whose seconds are finer than the picture's pixels.
     bin_s = max(1.0, round((xlim[1] - xlim[0]) / (150 if narrow else 400)))
-    counts: dict[int, list[int]] = {}
+    bins: dict[int, list[int]] = {}
     for event in events:
         if event.kind == "receipt":
-            t, which = event.fields.get("acknowledged", event.t), 1 if event.fields.get("seq") in lost_seqs else 0
+            t = float(event.fields.get("acknowledged", event.t))
+            which = _LOST if any(event.fields.get("seq") in rows for rows in lost) else _KEPT
         elif event.kind == "refused":
-            t, which = event.t, 2
+            t, which = event.t, _UNKNOWN
         else:
             continue
-        at = float(t) - span.zero
-        if xlim[0] <= at <= xlim[1]:
-            counts.setdefault(int(at // bin_s), [0, 0, 0])[which] += 1
-    return _Writes(bin_s, [(place * bin_s, *counts[place]) for place in sorted(counts)])
+        if xlim[0] <= t - span.zero <= xlim[1]:
+            bins.setdefault(int((t - span.zero) // bin_s), [0, 0, 0])[which] += 1
+    return _Writes(bin_s, bins)
 
 
 def _draw_writes(axes: Axes, writes: _Writes) -> None:
-    x = [each[0] for each in writes.bins]
-    base = [0.0] * len(x)
-    for which, colour, hatch in ((1, LIGHT.write, ""), (2, LIGHT.bad, "////"), (3, LIGHT.grid, "")):
-        heights = [each[which] / writes.bin_s for each in writes.bins]
-        axes.bar(x, heights, width=writes.bin_s, bottom=base, align="edge", color=colour, hatch=hatch, linewidth=0, zorder=2)
-        base = [below + height for below, height in zip(base, heights, strict=True)]
+    """Draw the counts as filled steps, one shape a colour: bars beside each other would show seams."""
+    places = range(min(writes.bins, default=0), max(writes.bins, default=0) + 2)
+    edges = [place * writes.bin_s for place in places]
+    base = [0.0] * len(edges)
+    for which, colour, hatch in ((_KEPT, LIGHT.write, ""), (_LOST, LIGHT.bad, "////"), (_UNKNOWN, LIGHT.grid, "")):
+        heights = [writes.bins.get(place, [0, 0, 0])[which] / writes.bin_s for place in places]
+        if any(heights):
+            top = [below + height for below, height in zip(base, heights, strict=True)]
+            axes.fill_between(edges, base, top, step="post", facecolor=colour, hatch=hatch, linewidth=0, zorder=2)
+            base = top
     axes.grid(axis="y", linewidth=0.6, zorder=0)
     axes.set_ylim(0, max([*base, 1.0]) * 1.08)
     axes.locator_params(axis="y", nbins=4, integer=True)

@@ -1,27 +1,26 @@
 """A record as the reports read it: named, typed, and calm about what an older or a cut-off record does not have.
 
-The schema (`drills/schemas/record-v1.json`) says what a record must hold; a report must show what there is. A figure that is
-absent stays `None` and is printed as absent. Only what makes a record useless to every report is refused: it is no JSON object,
-it has another schema, or its verdict is none of the known ones.
+The schema (`drills/schemas/record-v1.json`) says what a record must hold; a report must show what there is. A figure
+that is absent stays `None` and is printed as absent. Only what makes a record useless to every report is refused: it
+is no JSON object, it has another schema, or its verdict is none of the known ones.
 """
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from drills.record import SCHEMA
 from drills.verdicts import Verdict
 
-from .words import clean
-
-SCHEMA = "pytest-drills/record/v1"
+from .words import clean, seconds
 
 
-class UnreadableRecord(ValueError):
+class RecordError(ValueError):
     """A record that no report can use; the message names field, found and accepted."""
 
 
@@ -85,18 +84,18 @@ class View:
     def of(cls, record: object, run: str = "", place: Path | None = None) -> "View":
         """Look at a record.
 
-        Raises `UnreadableRecord` when it is no object, of another schema, or has no known verdict.
+        Raises `RecordError` when it is no object, of another schema, or has no known verdict.
         """
         if not isinstance(record, Mapping):
-            raise UnreadableRecord(f"a {type(record).__name__} found; accepted: a JSON object")
+            raise RecordError(f"a {type(record).__name__} found; accepted: a JSON object")
         schema = record.get("schema", SCHEMA)
         if schema != SCHEMA:
-            raise UnreadableRecord(f"schema: {schema!r} found; accepted: {SCHEMA!r}")
+            raise RecordError(f"schema: {schema!r} found; accepted: {SCHEMA!r}")
         try:
-            verdict = Verdict(record.get("verdict"))
+            verdict = Verdict(str(record.get("verdict")))
         except ValueError:
             accepted = ", ".join(repr(str(known)) for known in Verdict)
-            raise UnreadableRecord(f"verdict: {record.get('verdict')!r} found; accepted: {accepted}") from None
+            raise RecordError(f"verdict: {record.get('verdict')!r} found; accepted: {accepted}") from None
         return cls(record, verdict, run, place)
 
     def text(self, *keys: str) -> str:
@@ -116,6 +115,15 @@ class View:
         number = _number(value)
         return None if number is None else int(number)
 
+    def writes(self, name: str) -> int | None:
+        """Count writes that were `acknowledged`, `lost`, `corrupted`, `duplicated`, `resurrected`; none when unknown.
+
+        What became of them is unknown when the data was never read back, whatever number the record holds then.
+        """
+        if name != "acknowledged" and _dig(self.record, ("losses", "read")) is False:
+            return None
+        return self.count("achieved", "writes", name)
+
     def texts(self, *keys: str) -> list[str]:
         """Give a list of texts by its path of keys; a single text is a list of one; empty when absent."""
         value = _dig(self.record, keys)
@@ -123,10 +131,13 @@ class View:
             return [clean(value)] if value else []
         return [clean(item) for item in value] if isinstance(value, list) else []
 
-    def numbers(self, *keys: str) -> list[int]:
-        """Give a list of whole numbers by its path of keys; empty when absent."""
+    def rows(self, *keys: str) -> list[range]:
+        """Give runs of row numbers, kept as `[first, last]`, by their path of keys; empty when absent."""
         value = _dig(self.record, keys)
-        return [item for item in value if isinstance(item, int)] if isinstance(value, list) else []
+        if not isinstance(value, list):
+            return []
+        pairs = [pair for pair in value if isinstance(pair, list) and len(pair) == 2]
+        return [range(a, b + 1) for a, b in pairs if isinstance(a, int) and isinstance(b, int)]
 
     @property
     def drill(self) -> str:
@@ -160,7 +171,7 @@ class View:
 
     @property
     def rta_high_s(self) -> float | None:
-        """The most the recovery can have taken: up to the first good answer. This is what is held against the objective."""
+        """The most the recovery can have taken, up to the first good answer: what is held against the objective."""
         return self.figure("achieved", "rta_high_s")
 
     @property
@@ -208,6 +219,10 @@ class View:
         ]
         return sorted(found, key=lambda phase: phase.t_s)
 
+    def phase(self, name: str) -> Phase | None:
+        """Give a phase by its name; none when the drill never reached it."""
+        return next((phase for phase in self.phases if phase.name == name), None)
+
     @property
     def bars(self) -> list[Bar]:
         """The waterfall's bars in order."""
@@ -218,6 +233,22 @@ class View:
                 name, kind, by = raw.get("name") or "unnamed", raw.get("kind") or "phase", raw.get("by") or ""
                 found.append(Bar(clean(name), start_s, end_s, clean(kind), clean(by)))
         return found
+
+    @property
+    def backup(self) -> dict[str, Any]:
+        """The recovery point offered, what a reader asks first standing first; empty when there was none."""
+        raw = self.record.get("backup")
+        if not isinstance(raw, Mapping):
+            return {}
+        known = {"kind", "name", "taken_utc", "age_at_fault_s", "offered"}
+        return {
+            "kind": raw.get("kind"),
+            "name": raw.get("name"),
+            "taken (UTC)": raw.get("taken_utc"),
+            "age at the fault": seconds(_number(raw.get("age_at_fault_s")), absent=""),
+            "backups offered": raw.get("offered"),
+            **{key: value for key, value in raw.items() if key not in known},
+        }
 
     @property
     def checks(self) -> list[Check]:
@@ -241,7 +272,8 @@ class View:
     def duration_s(self) -> float:
         """How long the drill took in seconds.
 
-        From its phases, which the monotonic clock timed; the UTC stamps are the fallback, for they move with the wall clock.
+        From its phases, which the monotonic clock timed; the UTC stamps are the fallback, for they move with the wall
+        clock.
         """
         phases = self.phases
         if len(phases) > 1:
@@ -262,7 +294,10 @@ def read_record(path: Path, run: str) -> View | Problem:
     """Read one record.json; a file that is absent, broken or of another schema comes back as a named problem."""
     try:
         return View.of(json.loads(path.read_bytes()), run, path)
-    except (OSError, ValueError) as problem:  # json.JSONDecodeError, UnicodeDecodeError and UnreadableRecord are ValueErrors
+    except (
+        OSError,
+        ValueError,
+    ) as problem:  # json.JSONDecodeError, UnicodeDecodeError and RecordError are ValueErrors
         return Problem(path, clean(problem))
 
 
@@ -284,6 +319,19 @@ def read_run(run_dir: Path) -> tuple[list[View], list[Problem]]:
         elif (folder / "history.jsonl").is_file():
             problems.append(Problem(path, "no record beside the history: the drill was cut off before it was judged"))
     views.sort(key=lambda view: (view.text("started_utc"), view.drill))
+    return views, problems
+
+
+def look(records: Sequence[object], run_dir: Path) -> tuple[list[View], list[Problem]]:
+    """Look at a run's records that are in memory; those that cannot be shown come back as problems."""
+    views: list[View] = []
+    problems: list[Problem] = []
+    for number, record in enumerate(records, 1):
+        try:
+            views.append(View.of(record, run_dir.name))
+        except RecordError as problem:
+            name = record.get("drill") if isinstance(record, Mapping) else None
+            problems.append(Problem(run_dir / clean(name or f"record {number}") / "record.json", clean(problem)))
     return views, problems
 
 

@@ -1,7 +1,7 @@
-"""Where the recovery's seconds went: from the fault issued to a stable service, one bar a stretch, each labelled in seconds.
+"""Where the recovery's seconds went: from the fault issued to a stable service, a bar a stretch, in seconds.
 
-The service-back mark carries its bounds: the truth lies between the last bad reading and the first good answer, and when the
-probe's interval matters the reader sees it.
+The service-back mark carries its bounds: the truth lies between the last bad reading and the first good answer, and
+when the probe's interval matters the reader sees it.
 """
 
 from matplotlib.axes import Axes
@@ -13,6 +13,7 @@ from .picture import (
     SIZE,
     WIDE_IN,
     Key,
+    Part,
     blank,
     drawing,
     even_ticks,
@@ -43,7 +44,13 @@ def _draw(view: View, bars: list[Bar], *, narrow: bool) -> Figure:
     width_in = NARROW_IN if narrow else WIDE_IN
     if not bars:
         figure = blank(width_in, 0.5)
-        figure.text(0.01, 0.5, "No waterfall: no fault was issued, so nothing was recovered from.", va="center", color=LIGHT.faint)
+        figure.text(
+            0.01,
+            0.5,
+            "No waterfall: no fault was issued, so nothing was recovered from.",
+            va="center",
+            color=LIGHT.faint,
+        )
         return figure
     left_in, right_in = (0.15, 0.15) if narrow else (3.2, 0.25)
     row_in = _NARROW_ROW_IN if narrow else _ROW_IN
@@ -118,7 +125,12 @@ def _bar(axes: Axes, bar: Bar, row: int, left: float, right: float, *, narrow: b
     colour = _colour(bar)
     # The outline keeps a stretch of milliseconds visible beside one of minutes.
     axes.broken_barh(
-        [(bar.start_s, bar.end_s - bar.start_s)], (y, thick), facecolors=colour, edgecolors=colour, linewidth=1.2, zorder=4
+        [(bar.start_s, bar.end_s - bar.start_s)],
+        (y, thick),
+        facecolors=colour,
+        edgecolors=colour,
+        linewidth=1.2,
+        zorder=4,
     )
     _name(axes, bar.name, row, left, narrow=narrow, bold=bar.name == SERVICE_BACK)
     if not labelled:
@@ -166,6 +178,8 @@ def _service_back(axes: Axes, view: View, row: int, waited_s: float | None, *, n
     )
     waited = "" if waited_s is None or narrow else f"{seconds(waited_s)}, "
     words = f"{waited}back after {bounds(at, view.rta_low_s, view.rta_high_s)}"
+    if at == 0:
+        words = f"never seen away (no gap longer than {seconds(high)})"
     on_right = (at - limits[0]) < (0.35 if narrow else 0.6) * (limits[1] - limits[0])
     x = high if on_right else low if waited_s is None else min(low, at - waited_s)
     _beside(axes, words, x, y, "left" if on_right else "right", LIGHT.good, away=9, bold=True)
@@ -182,7 +196,12 @@ def _never_back(axes: Axes, bars: list[Bar], given_up: float, *, narrow: bool) -
     y, thick = (len(bars) + 0.52, 0.36) if narrow else (len(bars) + 0.2, 0.6)
     start = max(bar.end_s for bar in bars)
     axes.broken_barh(
-        [(start, max(given_up - start, 0.0))], (y, thick), facecolors=LIGHT.bad, edgecolors=LIGHT.page, hatch="////", zorder=4
+        [(start, max(given_up - start, 0.0))],
+        (y, thick),
+        facecolors=LIGHT.bad,
+        edgecolors=LIGHT.page,
+        hatch="////",
+        zorder=4,
     )
     left, right = axes.get_xlim()
     words = f"{NEVER} after {seconds(given_up)}"
@@ -234,4 +253,4 @@ def _key(bars: list[Bar], width_in: float) -> Key:
         LIGHT.human: "step done by a human",
         LIGHT.faint: "phase",
     }
-    return lay_key("", [(colour, words[colour]) for colour in dict.fromkeys(map(_colour, bars))], width_in)
+    return lay_key("", [Part(colour, words[colour]) for colour in dict.fromkeys(map(_colour, bars))], width_in)

@@ -19,8 +19,8 @@ _TERMINAL_CODE = re.compile("\x1b\\[[0-9;?]*[ -/]*[@-~]")
 def seconds(value: float | None, absent: str = NOT_MEASURED) -> str:
     """Say a duration given in seconds: `0.42 s`, `72.5 s`, `5 min 3 s`, `2 h 5 min`; `absent` when there is none.
 
-    Two decimals at most: the probe samples 20 times a second, more would be invented, and fewer would print a recovery in
-    60.04 s beside an objective of 60 s as if both were the same.
+    Two decimals at most: the probe samples 20 times a second, more would be invented, and fewer would print a
+    recovery in 60.04 s beside an objective of 60 s as if both were the same.
     """
     if value is None or not math.isfinite(value):
         return absent
@@ -53,7 +53,7 @@ def objective(value: float | None) -> str:
 
 
 def clean(text: object) -> str:
-    """Strip what XML, a page or a terminal cannot hold: colour codes and control characters. Tabs and line ends stay."""
+    """Strip what XML, a page or a terminal cannot hold: colour codes, control characters (not tabs, line ends)."""
     return _UNPRINTABLE.sub("", _TERMINAL_CODE.sub("", str(text)))
 
 

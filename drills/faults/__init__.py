@@ -41,6 +41,7 @@ class Fault(ABC):
         name: what happens, such as "namespace deleted".
         target: what it happens to, such as "namespace/shop".
         blast_radius: how far it reaches; what exceeds a namespace needs a named opt-in on a cluster of the team's own.
+
     """
 
     name: str
@@ -53,15 +54,35 @@ class Fault(ABC):
 
     @abstractmethod
     def proof(self) -> list[str]:
-        """The damage as observed from outside, one fact a string; empty while none is seen.
+        """Observe the damage from outside, one fact a string; empty while none is seen.
 
-        Also called before `inject`, when it must be empty: damage that is there already proves nothing. Bounded in time, for it
-        is polled.
+        Also called before `inject`, when it must be empty: damage that is there already proves nothing. Bounded in
+        time, for it is polled.
         """
 
     @abstractmethod
     def heal(self) -> None:
-        """Undo what the fault left behind and the procedure did not. Idempotent, and safe where `inject` never ran or failed."""
+        """Undo what the fault left behind and the procedure did not. Idempotent; safe where `inject` never ran."""
 
 
 # The faults themselves, for `faults.namespace_deleted(...)` in scenarios; below Fault, which they derive from.
+from drills.faults.drain import NodeDrained, node_drained  # noqa: E402
+from drills.faults.etcd import EtcdWiped, etcd_wiped  # noqa: E402
+from drills.faults.namespace import NamespaceDeleted, namespace_deleted  # noqa: E402
+from drills.faults.node import NodeStopped, node_stopped  # noqa: E402
+from drills.faults.pod import PodKilled, pod_killed  # noqa: E402
+
+__all__ = [
+    "BlastRadius",
+    "EtcdWiped",
+    "Fault",
+    "NamespaceDeleted",
+    "NodeDrained",
+    "NodeStopped",
+    "PodKilled",
+    "etcd_wiped",
+    "namespace_deleted",
+    "node_drained",
+    "node_stopped",
+    "pod_killed",
+]

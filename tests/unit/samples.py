@@ -1,5 +1,6 @@
 """Realistic histories and records for the tests of the reports, made by the harness's own writers."""
 
+import copy
 import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -7,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from drills.clock import FakeClock
+from drills.errors import NotRecovered
 from drills.history import History
 from drills.ledger import GENESIS, digest
+from drills.objectives import Objective
+from drills.record import build, write_atomically
+from drills.runs import Run
 
 INTERVAL_S = 0.05
 
@@ -23,7 +28,10 @@ class Story:
     runbook: str = "docs/runbooks/namespace-restore.md"
     fault: str = "namespace_deleted"
     target: str = "namespace shop-7f3a"
-    proof: tuple[str, ...] = ("namespace shop-7f3a: UID 3c1e… is gone (404 from the API)", "the shop answers no reading")
+    proof: tuple[str, ...] = (
+        "namespace shop-7f3a: UID 3c1e… is gone (404 from the API)",
+        "the shop answers no reading",
+    )
     began: datetime = datetime(2026, 11, 21, 9, 33, 6, tzinfo=UTC)
     steady_s: float = 12.0
     bad_from_s: float | None = 0.31
@@ -77,8 +85,15 @@ def tell(story: Story, path: Path | None = None) -> History:
 
     add(0.0, "opened", origin_utc=origin_utc, drill=story.name, schema="pytest-drills/history/v1")
     add(
-        0.01, "probe", probe="shop takes orders", interval_s=INTERVAL_S, timeout_s=1.0, slow_after_s=0.5, need=20,
-        entries=["172.18.0.3:30080"], role="user",
+        0.01,
+        "probe",
+        probe="shop takes orders",
+        interval_s=INTERVAL_S,
+        timeout_s=1.0,
+        slow_after_s=0.5,
+        need=20,
+        entries=["172.18.0.3:30080"],
+        role="user",
     )
     add(1.2, "phase", name="steady")
     count = int((end - 0.05) / INTERVAL_S)
@@ -87,8 +102,16 @@ def tell(story: Story, path: Path | None = None) -> History:
         bad = down(sent - zero)
         answered = round(sent + (rng.uniform(0.001, 0.01) if not bad else rng.choice([0.002, 0.003, 0.5])), 6)
         why = rng.choice(["connection refused", "connection refused", "no answer within 0.5 s"]) if bad else ""
-        add(answered, "reading", probe="shop takes orders", sent=sent, answered=answered, ok=not bad, why=why,
-            via="" if bad else "172.18.0.3:30080")
+        add(
+            answered,
+            "reading",
+            probe="shop takes orders",
+            sent=sent,
+            answered=answered,
+            ok=not bad,
+            why=why,
+            via="" if bad else "172.18.0.3:30080",
+        )
     add(end, "probe_ended", probe="shop takes orders", planned=count, taken=count, late_max_s=0.0008)
 
     rows: list[list[Any]] = []
@@ -109,8 +132,15 @@ def tell(story: Story, path: Path | None = None) -> History:
     if story.backup_before_s is not None:
         taken = zero - story.backup_before_s
         utc = (story.began + timedelta(seconds=taken)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        add(taken, "backup", name="shop-20261121", backup_kind="velero", taken_utc=utc, taken_t=taken,
-            identity={"sha256": "9f2c" * 16})
+        add(
+            taken,
+            "backup",
+            name="shop-20261121",
+            backup_kind="velero",
+            taken_utc=utc,
+            taken_t=taken,
+            identity={"sha256": "9f2c" * 16},
+        )
     if story.issued:
         common = {"name": story.fault, "target": story.target, "blast_radius": "namespace"}
         add(zero, "fault", **common, state="issued", proof=[])
@@ -143,3 +173,82 @@ def tell(story: Story, path: Path | None = None) -> History:
         history.record(kind, at=history.instant(t), **fields)
     history.close()
     return history
+
+
+def record_of(story: Story, history: History, failure: BaseException | None = None) -> dict[str, Any]:
+    """Judge and record the story with the harness's own code."""
+    facts = {
+        "environment": {"kind": "kind", "nodes": 3, "kubernetes": "v1.36.1"},
+        "tier": story.tier,
+        "controls": list(story.controls),
+        "harness": {"commit": "c0ffee1"},
+        **story.extra,
+    }
+    return build(
+        history,
+        Objective(rto=_duration(story.rto_s), rpo=_duration(story.rpo_s), source="BIA 2026-03"),
+        drill=story.name,
+        title=story.title,
+        scenario=story.scenario,
+        runbook=story.runbook,
+        sabotage=story.sabotage,
+        failure=failure,
+        facts=facts,
+    )
+
+
+def write_run(evidence: Path, *stories: Story) -> Path:
+    """Leave one finished run in an evidence directory, as the harness would; returns the run's directory."""
+    clock = FakeClock(utc=stories[0].began)
+    run = Run.start(
+        evidence, {"why": "nightly", "images": {"shop": "registry.example/shop@sha256:" + "ab" * 32}}, clock
+    )
+    for story in stories:
+        folder = run.drill_directory(story.name)
+        history = tell(story, folder / "history.jsonl")
+        gave_up = (
+            None if story.bad_until_s is not None else NotRecovered("not back within 30 s; last: connection refused")
+        )
+        write_atomically(folder / "record.json", record_of(story, history, gave_up))
+        (folder / "commands.log").write_text("2026-11-21T09:33:19.000Z $ velero version\n-> rc=0 in 0.12 s\n")
+        clock.advance(60)
+    run.end()
+    return run.directory
+
+
+def write_many(evidence: Path, count: int, *stories: Story, seed: int = 3) -> None:
+    """Leave many runs' records, one a night, with figures that wander, miss, stay open and see their objective change.
+
+    Without histories: trends read records only, and 500 histories would take minutes to tell.
+    """
+    rng = random.Random(seed)
+    models = [record_of(story, tell(story)) for story in stories]
+    for night in range(count):
+        began = datetime(2025, 7, 1, 1, 0, tzinfo=UTC) + timedelta(days=night)
+        for model in models:
+            record = copy.deepcopy(model)
+            stamp = began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            record["started_utc"] = stamp
+            rto, achieved = record["objective"]["rto_s"], record["achieved"]
+            if night > count * 0.6 and rto is not None:
+                record["objective"]["rto_s"] = rto = rto * 0.75
+            luck = rng.random()
+            if luck < 0.03:
+                record["verdict"], record["why"] = "INCONCLUSIVE", "no damage was observed"
+            elif luck < 0.04:
+                record["verdict"], record["why"] = "ENVIRONMENT", "the environment failed: kind create cluster"
+            elif luck < 0.05:
+                record["verdict"] = "MISSED"
+                achieved |= {"rta_s": None, "rta_low_s": None, "rta_high_s": None, "rpa_s": None}
+            else:
+                rta = (achieved["rta_s"] or 1.0) * rng.lognormvariate(0, 0.25)
+                achieved |= {"rta_s": rta, "rta_low_s": rta * 0.97, "rta_high_s": rta * 1.01}
+                if rng.random() < 0.1:
+                    achieved["rpa_s"] = rng.uniform(0.1, 20)
+                missed = rto is not None and achieved["rta_high_s"] > rto
+                record["verdict"] = "MISSED" if missed else "MET"
+            write_atomically(evidence / f"{began:%Y%m%dT%H%M%SZ}-{night:04x}" / record["drill"] / "record.json", record)
+
+
+def _duration(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)

@@ -1,0 +1,134 @@
+"""Faults of etcd, the cluster's own memory."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from drills.errors import UsageError
+from drills.faults import BlastRadius, Fault
+from drills.kube import RIDDEN_OUT, Denied, Kube
+from drills.waiting import wait_until
+
+MANIFEST = "/etc/kubernetes/manifests/etcd.yaml"
+ASIDE = "/etc/kubernetes/etcd.yaml.drills-aside"
+MEMBER = "/var/lib/etcd/member"
+
+STOPPED_WITHIN_S = 90.0
+"""How long kubelet may take to stop etcd without its manifest: up to 20 s to see it, then the pod's 30 s of grace."""
+
+_EXEC_TIMEOUT_S = 10.0
+_SENTINEL = "kube-system"
+
+
+class ControlPlaneNode(Protocol):
+    """A node in which the harness can run commands, besides the cluster's API."""
+
+    name: str
+
+    def exec(self, argv: list[str], timeout_s: float) -> str:
+        """Run a command as root in the node, return its standard output, raise if it fails."""
+        ...
+
+
+class EtcdWiped(Fault):
+    """etcd loses its data, on a control plane of one node (kubeadm's layout: a static pod, data in /var/lib/etcd).
+
+    Removing the files alone is no disaster: the running process has them open and keeps serving. So etcd is stopped,
+    wiped and left to start again. It comes back healthy and empty, and the API server with it: alive, and without a
+    memory of users, roles or workloads.
+
+    The proof wants both ends: the member directory is another one than before, and the API server has lost its memory
+    (it refuses everyone, or its first namespace is gone or new). Either alone may deceive: an API server that has only
+    just started refuses everyone too, until it has read the roles.
+    """
+
+    name = "etcd wiped"
+    blast_radius = BlastRadius.CLUSTER
+
+    def __init__(self, node: ControlPlaneNode, kube: Kube, *, sentinel_uid: str, member: str) -> None:
+        """Aim at one node's etcd.
+
+        Args:
+            node: the control-plane node.
+            kube: the cluster.
+            sentinel_uid: UID of the namespace kube-system, which an emptied cluster makes anew.
+            member: identity of the member directory, see `member_identity`.
+
+        """
+        self.target = f"etcd/{node.name}"
+        self._node = node
+        self._kube = kube
+        self._sentinel_uid = sentinel_uid
+        self._member = member
+
+    def inject(self) -> None:
+        """Stop etcd, remove its data, and let kubelet start it again.
+
+        Raises:
+            WaitTimeout: etcd was not stopped in time; its data is untouched then.
+
+        """
+        self._node.exec(["mv", MANIFEST, ASIDE], timeout_s=_EXEC_TIMEOUT_S)
+        wait_until(
+            lambda: not self._containers(),
+            what=f"etcd on {self._node.name} to stop",
+            within_s=STOPPED_WITHIN_S,
+            every_s=0.5,
+            describe=lambda _: "its container runs",
+        )
+        self._node.exec(["rm", "-rf", MEMBER], timeout_s=_EXEC_TIMEOUT_S)
+        self._put_back()
+
+    def proof(self) -> list[str]:
+        """Tell what etcd and the API server have lost, once both have."""
+        member = member_identity(self._node)
+        if member in ("", self._member):  # unchanged, or not started again yet
+            return []
+        lost = self._lost()
+        return [f"{MEMBER} is {member}, not {self._member}", lost] if lost else []
+
+    def heal(self) -> None:
+        """Put etcd's manifest back if it is still aside."""
+        self._put_back()
+
+    def _lost(self) -> str:
+        try:
+            now = self._kube.get("Namespace", _SENTINEL)
+        except Denied as denied:
+            return f"the API server refuses its administrator: {denied}"
+        except RIDDEN_OUT:
+            return ""
+        if now is None:
+            return f"namespace {_SENTINEL} is gone"
+        uid = now["metadata"]["uid"]
+        return f"namespace {_SENTINEL} has uid {uid}, not {self._sentinel_uid}" if uid != self._sentinel_uid else ""
+
+    def _containers(self) -> str:
+        return self._node.exec(["crictl", "ps", "--quiet", "--name", "^etcd$"], timeout_s=_EXEC_TIMEOUT_S).strip()
+
+    def _put_back(self) -> None:
+        # Never over a manifest that is there: a procedure may have written one.
+        script = f"if [ -e {ASIDE} ] && [ ! -e {MANIFEST} ]; then mv {ASIDE} {MANIFEST}; fi"
+        self._node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S)
+
+
+def etcd_wiped(node: ControlPlaneNode, kube: Kube) -> EtcdWiped:
+    """Make the fault that empties a node's etcd, and note what it holds now.
+
+    Raises:
+        UsageError: the node has no etcd that kubeadm set up.
+        KubeError: the API server did not say.
+
+    """
+    member = member_identity(node)
+    sentinel = kube.get("Namespace", _SENTINEL)
+    if not member or sentinel is None:
+        found = f"no {MEMBER}" if not member else f"no namespace {_SENTINEL}"
+        raise UsageError(f"etcd_wiped on {node.name}: found {found}, accepted: a control-plane node made by kubeadm")
+    return EtcdWiped(node, kube, sentinel_uid=sentinel["metadata"]["uid"], member=member)
+
+
+def member_identity(node: ControlPlaneNode) -> str:
+    """Return what tells one member directory from the next (inode number and time of birth); empty if there is none."""
+    script = f"stat --format='inode %i born %w' {MEMBER} 2>/dev/null || true"
+    return node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S).strip()

@@ -1,0 +1,192 @@
+"""Snapshot and restore of etcd with its own tools: docs/runbooks/etcd-restore.md.
+
+The restore follows etcd's and Kubernetes' advice: no API server may run meanwhile, the revision is raised and what was
+before is marked compacted, so that nobody goes on with a watch or a cache from a future that is no more
+(https://etcd.io/docs/latest/op-guide/recovery/, etcd#16028, kubernetes#118501).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from drills.clock import Instant
+from drills.drill import Drill
+from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
+from drills.kube import KubeError, Kube, deployment_available, node_ready
+from drills.waiting import wait_until
+
+DATA = "/var/lib/etcd"
+SNAPSHOTS = "/var/lib/etcd-snapshots"
+MANIFESTS = "/etc/kubernetes/manifests"
+ASIDE = "/etc/kubernetes/manifests-aside"
+PKI = "/etc/kubernetes/pki/etcd"
+COMPONENTS = ("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler")
+
+REVISIONS_RAISED_BY = 1_000_000_000
+"""More than a cluster writes between a snapshot and its loss: at 1000 writes a second, eleven days."""
+
+STOPPED_WITHIN_S = 120.0
+BACK_WITHIN_S = 180.0
+
+
+class Node(Protocol):
+    """A control-plane node on which the harness can run programs as root."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the cluster."""
+        ...
+
+    @property
+    def enter(self) -> Sequence[str]:
+        """The words that, put before a command, run it on the node: `ssh NODE`, `docker exec NODE`."""
+        ...
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What those words need in their environment."""
+        ...
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A verified snapshot file on the node, outside etcd's own directory."""
+
+    path: str
+    taken: Instant
+    revision: int
+    keys: int
+    sha256: str
+
+
+class EtcdSnapshots:
+    """Snapshots of a stacked etcd, as kubeadm sets it up, on a cluster of one control plane."""
+
+    def __init__(self, drill: Drill, kube: Kube, node: Node) -> None:
+        self._drill = drill
+        self._kube = kube
+        self._node = node
+
+    def take(self) -> Snapshot:
+        """Take a snapshot, verify it, and note the recovery point that it offers.
+
+        Raises:
+            EnvironmentFailed: the snapshot could not be taken, or does not verify.
+        """
+        taken = self._drill.history.clock.now()
+        path = f"{SNAPSHOTS}/{taken.utc:%Y%m%dT%H%M%SZ}.db"
+        self._run("mkdir", "-p", SNAPSHOTS)
+        self._run("etcdctl", "--endpoints=https://127.0.0.1:2379", f"--cacert={PKI}/ca.crt",
+            f"--cert={PKI}/healthcheck-client.crt", f"--key={PKI}/healthcheck-client.key", "snapshot", "save", path)  # fmt: skip
+        status = self._status(path)
+        if not status["totalKey"]:
+            raise EnvironmentFailed(f"the snapshot {path} holds no key")
+        snapshot = Snapshot(path, taken, status["revision"], status["totalKey"], self._run("sha256sum", path).split()[0])
+        self._drill.backup(
+            "etcd-snapshot", path, taken, sha256=snapshot.sha256, revision=snapshot.revision, keys=snapshot.keys, bytes=status["totalSize"]
+        )
+        return snapshot
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put a snapshot in the place of etcd's data and bring the control plane back on it.
+
+        Raises:
+            ProcedureFailed: the snapshot is not the one that was taken, or a command failed.
+            WaitTimeout: the control plane did not stop, or did not come back, in time.
+        """
+        with self._drill.step("verify the snapshot", f"etcdutl snapshot status {snapshot.path}"):
+            self._status(snapshot.path)
+            found = self._run("sha256sum", snapshot.path).split()[0]
+            if found != snapshot.sha256:
+                raise ProcedureFailed(f"{snapshot.path} has sha256 {found}, but was taken with {snapshot.sha256}")
+        with self._drill.step("stop the control plane", f"mv {MANIFESTS}/*.yaml {ASIDE}/"):
+            self._run("sh", "-c", f"mkdir -p {ASIDE} && mv {MANIFESTS}/*.yaml {ASIDE}/")
+            wait_until(
+                lambda: not self._running(), what="the control plane has stopped", within_s=STOPPED_WITHIN_S, every_s=0.5,
+                describe=lambda _: "containers of it still run",
+            )  # fmt: skip
+        if not self._drill.leaves_out("procedure"):
+            self._replace_data(snapshot)
+        with self._drill.step("start the control plane", f"mv {ASIDE}/*.yaml {MANIFESTS}/"):
+            self._run("sh", "-c", f"mv {ASIDE}/*.yaml {MANIFESTS}/")
+        with self._drill.step("wait for the API server", "kubectl get --raw /readyz", by="kubernetes"):
+            wait_until(
+                self._knows_us, what="the API server knows its administrator again", within_s=BACK_WITHIN_S, every_s=0.2,
+                retry_on=(KubeError,),
+            )  # fmt: skip
+        with self._drill.step("wait for the nodes", "kubectl wait --for=condition=Ready node --all", by="kubernetes"):
+            self._kube.wait_for_all("Node", condition=node_ready(True), what="all nodes are ready", within_s=BACK_WITHIN_S)
+
+    def controllers_work(self, namespace: str, image: str, within_s: float = 60.0) -> None:
+        """Check that controllers, scheduler and kubelets follow the restored state: a new Deployment must get its pods.
+
+        A watch that survived from before the restore would show here as a Deployment that nobody sees.
+        """
+        with self._drill.step("see a new Deployment get its pods", "kubectl create deployment after-restore", by="harness"):
+            labels = {"app": "after-restore"}
+            self._kube.apply(
+                {
+                    "apiVersion": "apps/v1",
+                    "kind": "Deployment",
+                    "metadata": {"name": "after-restore"},
+                    "spec": {
+                        "replicas": 1,
+                        "selector": {"matchLabels": labels},
+                        "template": {
+                            "metadata": {"labels": labels},
+                            "spec": {
+                                "containers": [{"name": "idle", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "600"]}],
+                                "terminationGracePeriodSeconds": 0,
+                            },
+                        },
+                    },
+                },
+                namespace,
+            )
+            self._kube.wait_for(
+                "Deployment", "after-restore", namespace, condition=deployment_available,
+                what="a Deployment made after the restore gets its pod", within_s=within_s,
+            )  # fmt: skip
+        self._drill.check("a Deployment made after the restore gets its pods", True, "available", "available")
+
+    def _replace_data(self, snapshot: Snapshot) -> None:
+        restored = f"{DATA}-restored"
+        peer = f"https://{self._address()}:2380"
+        command = (
+            f"etcdutl snapshot restore {snapshot.path} --data-dir {restored} --name {self._node.name} "
+            f"--initial-cluster {self._node.name}={peer} --initial-advertise-peer-urls {peer} "
+            f"--bump-revision {REVISIONS_RAISED_BY} --mark-compacted"
+        )
+        with self._drill.step("restore the snapshot", command):
+            self._run("rm", "-rf", restored)
+            self._run(*command.split(), timeout_s=300)
+        with self._drill.step("put the restored data in place", f"mv {restored}/member {DATA}/member"):
+            self._run("sh", "-c", f"rm -rf {DATA}/member && mv {restored}/member {DATA}/member && rmdir {restored}")
+
+    def _address(self) -> str:
+        """Return the peer address that the old member had, as its manifest says; a restored one must keep it."""
+        text = self._run("sh", "-c", f"cat {ASIDE}/etcd.yaml")
+        for line in text.splitlines():
+            _, found, address = line.partition("--initial-advertise-peer-urls=https://")
+            if found:
+                return address.rpartition(":")[0]
+        raise ProcedureFailed(f"{ASIDE}/etcd.yaml on {self._node.name} names no --initial-advertise-peer-urls")
+
+    def _status(self, path: str) -> dict[str, int]:
+        answer: dict[str, int] = json.loads(self._run("etcdutl", "snapshot", "status", path, "--write-out=json"))
+        return answer
+
+    def _running(self) -> str:
+        names = "|".join(COMPONENTS)
+        return self._run("crictl", "ps", "--quiet", "--name", f"^({names})$").strip()
+
+    def _knows_us(self) -> bool:
+        return self._kube.ready() and self._kube.get("Namespace", "kube-system") is not None
+
+    def _run(self, *argv: str, timeout_s: float = 60.0, fails_as: type[DrillError] = ProcedureFailed) -> str:
+        return self._drill.commands.run(
+            [*self._node.enter, *argv], env=self._node.environment, timeout_s=timeout_s, fails_as=fails_as
+        ).stdout

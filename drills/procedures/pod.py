@@ -1,0 +1,31 @@
+"""What Kubernetes' own controllers do when pods die: docs/runbooks/pod-replacement.md."""
+
+from __future__ import annotations
+
+from drills.drill import Drill
+from drills.kube import Kube, deployment_available, statefulset_ready
+
+REPLACED_WITHIN_S = 120.0
+
+
+class Controllers:
+    """The controllers are the procedure: nobody does anything but look."""
+
+    def __init__(self, drill: Drill, kube: Kube) -> None:
+        self._drill = drill
+        self._kube = kube
+
+    def replace(self, kind: str, name: str, namespace: str) -> None:
+        """Wait until the controller of a StatefulSet or Deployment has all its pods ready again.
+
+        Raises:
+            WaitTimeout: they were not in time; carries how far it got.
+        """
+        if self._drill.leaves_out("procedure"):  # no controller that would act: it is told to want no pods
+            self._kube.patch(kind, name, {"spec": {"replicas": 0}}, namespace)
+            return
+        ready = {"StatefulSet": statefulset_ready, "Deployment": deployment_available}[kind]
+        with self._drill.step(f"the controller replaces the pod of {name}", f"kubectl -n {namespace} rollout status {kind.lower()}/{name}", by="kubernetes"):
+            self._kube.wait_for(
+                kind, name, namespace, condition=ready, what=f"{kind} {name} has all its pods ready", within_s=REPLACED_WITHIN_S
+            )

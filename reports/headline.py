@@ -1,0 +1,128 @@
+"""The first line of every report: met or missed, in words, with the worst gap between promise and achievement."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from drills.verdicts import Verdict, worst
+
+from .palette import VERDICT_WORD
+from .view import Problem, View
+from .words import seconds
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A run's verdict, the sentences that say it, and what must be known beside it."""
+
+    verdict: Verdict
+    sentence: str
+    remark: str = ""
+
+    @property
+    def line(self) -> str:
+        """The whole line, verdict first."""
+        return f"{VERDICT_WORD[self.verdict]}: {self.sentence}"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far a drill was from its objective: achieved by promised (above 1 is missed), and that in words."""
+
+    ratio: float
+    words: str
+
+
+def headline(views: Sequence[View], problems: Sequence[Problem] = ()) -> Headline:
+    """Say what a run proved. A record that cannot be read proves nothing, and counts as inconclusive."""
+    verdicts = [view.verdict for view in views] + [Verdict.INCONCLUSIVE] * len(problems)
+    verdict = worst(verdicts)
+    total = len(verdicts)
+    if not total:
+        return Headline(verdict, "no drill left a record, so nothing was proven.")
+    about = sum(each is verdict for each in verdicts)
+    chosen = [view for view in views if view.verdict is verdict]
+    sentences = [_count(verdict, about, total)]
+    if verdict is Verdict.INCONCLUSIVE and not chosen:
+        sentences.append(f"{problems[0].path.parent.name}: {problems[0].found}.")
+    elif verdict in (Verdict.MET, Verdict.MISSED):
+        measured = [(view, gap) for view in chosen if (gap := worst_gap(view)) is not None]
+        if measured:
+            view, gap = max(measured, key=lambda pair: pair[1].ratio)
+            which = "Closest" if verdict is Verdict.MET else "Worst"
+            sentences.append(f"{which}: {view.drill}, {gap.words}." if total > 1 else f"{_capital(gap.words)}.")
+        elif verdict is Verdict.MISSED:
+            sentences.append(_reason(chosen[0]))
+    else:
+        sentences.append(_reason(chosen[0]))
+    return Headline(verdict, " ".join(sentences), _sabotage(views, total))
+
+
+def _sabotage(views: Sequence[View], total: int) -> str:
+    names = [view.drill for view in views if view.sabotage]
+    if not names:
+        return ""
+    which = (
+        "This run was"
+        if len(names) == total
+        else f"Of these drills, {', '.join(names)} {'was' if len(names) == 1 else 'were'}"
+    )
+    return f"{which} sabotaged on purpose, to prove that a drill can fail: that says nothing about recovery."
+
+
+def worst_gap(view: View) -> Gap | None:
+    """Find a drill's worst gap.
+
+    None when nothing was promised or measured, or when the drill missed for another reason than a figure.
+    """
+    gaps = []
+    if view.rto_s is not None:
+        if view.rta_s is None and view.verdict is Verdict.MISSED and not view.phase("restored"):
+            gaps.append(Gap(math.inf, f"the service did not come back (RTO {seconds(view.rto_s)})"))
+        elif view.rta_s is not None:
+            at_most = view.rta_s if view.rta_high_s is None else view.rta_high_s
+            gaps.append(_gap(f"service back after {seconds(at_most)} at most", at_most, view.rto_s, "RTO"))
+    if view.rpo_s is not None and view.rpa_s is not None:
+        lost = view.writes("lost") or 0
+        what = (
+            "no acknowledged write lost"
+            if not lost
+            else f"{lost} acknowledged writes lost, back to {seconds(view.rpa_s)} before the fault"
+        )
+        gaps.append(_gap(what, view.rpa_s, view.rpo_s, "RPO"))
+    if not gaps:
+        return None
+    chosen = max(gaps, key=lambda gap: gap.ratio)
+    if view.verdict is Verdict.MISSED and chosen.ratio <= 1:
+        return None  # both figures hold: it missed by a failed check or by broken rows, which `why` says
+    return chosen
+
+
+def _gap(what: str, achieved: float, promised: float, name: str) -> Gap:
+    ratio = achieved / promised if promised > 0 else (math.inf if achieved > 0 else 0.0)
+    distance = achieved - promised
+    if distance > 0:
+        return Gap(ratio, f"{what}, {seconds(distance)} over the {name} of {seconds(promised)}")
+    return Gap(ratio, f"{what}, {seconds(-distance)} inside the {name} of {seconds(promised)}")
+
+
+def _count(verdict: Verdict, about: int, total: int) -> str:
+    match verdict:
+        case Verdict.MET:
+            return "the drill met its objectives." if total == 1 else f"all {total} drills met their objectives."
+        case Verdict.MISSED:
+            return (
+                "the drill missed its objectives." if total == 1 else f"{about} of {total} drills missed an objective."
+            )
+        case Verdict.INCONCLUSIVE:
+            return "the drill proved nothing." if total == 1 else f"{about} of {total} drills proved nothing."
+        case Verdict.ENVIRONMENT:
+            return "the drill could not be held." if total == 1 else f"{about} of {total} drills could not be held."
+
+
+def _reason(view: View) -> str:
+    return f"{view.drill}: {view.why.rstrip('.')}." if view.why else f"{view.drill}."
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]

@@ -1,0 +1,96 @@
+"""Judge stored histories again with today's code, and say where the stored records differ.
+
+A record that differs was either judged by other code or changed after it was written; both must be seen. What later
+code records in addition is no difference.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drills.errors import UsageError
+from drills.history import History
+from drills.record import load, rejudge
+
+from .words import clean, shortened
+
+_EQUAL_S = 1e-6  # histories keep microseconds
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field in which a stored record and its history do not agree; `run` and `drill` are folders."""
+
+    run: str
+    drill: str
+    field: str
+    recorded: str
+    today: str
+
+
+@dataclass
+class Recheck:
+    """What judging again found: records judged, differences, and drills that were never judged."""
+
+    judged: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    cut_off: list[Path] = field(default_factory=list)
+
+
+def recheck_run(run_dir: Path, into: Recheck) -> None:
+    """Judge every record of one run again; one that cannot be judged is a difference, as it proves nothing."""
+    for folder in sorted(entry for entry in run_dir.iterdir() if entry.is_dir()):
+        path, history = folder / "record.json", folder / "history.jsonl"
+        if path.is_file():
+            into.judged += 1
+            into.differences += [Difference(run_dir.name, folder.name, *found) for found in _recheck(path, history)]
+        elif history.is_file():
+            into.cut_off.append(folder)
+
+
+def _recheck(path: Path, history: Path) -> Iterator[tuple[str, str, str]]:
+    try:
+        record = load(path)
+    except UsageError as problem:
+        yield "record", clean(problem), "cannot be judged"
+        return
+    try:
+        again = rejudge(record, History.load(history))
+    except UsageError as problem:
+        yield "history", str(record["verdict"]), clean(problem)
+        return
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:  # events that today's code cannot read
+        yield "history", str(record["verdict"]), f"cannot be judged: {type(problem).__name__} {clean(problem)}"
+        return
+    yield from differences(record, again)
+
+
+def differences(recorded: object, today: object, name: str = "") -> Iterator[tuple[str, str, str]]:
+    """Compare two records field by field, times to a microsecond. Yields (field, recorded, today)."""
+    if isinstance(recorded, Mapping) and isinstance(today, Mapping):
+        for key, value in recorded.items():
+            inner = f"{name}.{key}" if name else str(key)
+            if key in today:
+                yield from differences(value, today[key], inner)
+            else:
+                yield inner, _short(value), "absent"
+    elif not _equal(recorded, today):
+        yield name, _short(recorded), _short(today)
+
+
+def _equal(one: object, two: object) -> bool:
+    if isinstance(one, bool) or isinstance(two, bool):
+        return one is two
+    if isinstance(one, int | float) and isinstance(two, int | float):
+        return math.isclose(one, two, rel_tol=0.0, abs_tol=_EQUAL_S)
+    if isinstance(one, list) and isinstance(two, list):
+        return len(one) == len(two) and all(_equal(a, b) for a, b in zip(one, two, strict=True))
+    if isinstance(one, Mapping) and isinstance(two, Mapping):
+        return all(key in two and _equal(value, two[key]) for key, value in one.items())
+    return one == two
+
+
+def _short(value: object) -> str:
+    return shortened(clean(json.dumps(value, ensure_ascii=False, default=str)), 100)

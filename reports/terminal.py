@@ -1,0 +1,84 @@
+"""The table a run closes with: on a terminal with colours and lines, anywhere else plain, one row a line, never cut."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from drills.verdicts import Verdict
+
+from .headline import headline
+from .palette import VERDICT_SIGN, VERDICT_WORD
+from .view import View, look
+from .words import NEVER, NOT_MEASURED, bounds, objective, seconds
+
+_STYLE = {
+    Verdict.MET: "bold blue",
+    Verdict.MISSED: "bold red",
+    Verdict.INCONCLUSIVE: "bold yellow",
+    Verdict.ENVIRONMENT: "bold magenta",
+}
+
+
+def closing_table(
+    records: Sequence[Mapping[str, Any]], run_dir: Path, *, terminal: bool = False, width: int | None = None
+) -> str:
+    """Give the closing table of a run as text.
+
+    Args:
+        records: the run's records; one that cannot be shown gets a line that says why.
+        run_dir: where the evidence is, as said below the table.
+        terminal: whether colours and lines are wanted; without, the text is plain and as wide as it needs.
+        width: columns of the terminal; measured when absent.
+
+    """
+    views, problems = look(records, run_dir)
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        force_terminal=terminal,
+        no_color=not terminal,
+        width=width if terminal else 400,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    summary = headline(views, problems)
+    console.print(Text(summary.line, style=_STYLE[summary.verdict]))
+    if summary.remark:
+        console.print(summary.remark)
+    if views:
+        console.print(_table(views, terminal=terminal))
+    for problem in problems:
+        console.print(f"unreadable: {problem.path}: {problem.found}")
+    console.print(f"evidence: {run_dir}", soft_wrap=True)
+    report = run_dir / "report.html"
+    if report.is_file():
+        console.print(f"report:   {report}", soft_wrap=True)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _table(views: Sequence[View], *, terminal: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column("scenario", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("RTA / RTO")
+    table.add_column("RPA / RPO")
+    table.add_column("writes lost", justify="right")
+    for view in views:
+        absent = NEVER if view.verdict is Verdict.MISSED and not view.phase("restored") else NOT_MEASURED
+        lost, acknowledged = view.writes("lost"), view.writes("acknowledged")
+        table.add_row(
+            view.drill + (" (sabotaged)" if view.sabotage else ""),
+            Text(f"{VERDICT_SIGN[view.verdict]} {VERDICT_WORD[view.verdict]}", style=_STYLE[view.verdict]),
+            f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s, absent)} / {objective(view.rto_s)}",
+            f"{seconds(view.rpa_s)} / {objective(view.rpo_s)}",
+            NOT_MEASURED if lost is None or acknowledged is None else f"{lost} of {acknowledged}",
+        )
+    return table
