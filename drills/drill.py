@@ -44,7 +44,7 @@ _LONGEST_WAIT_S = 1800.0
 _SHORTEST_WAIT_S = 60.0
 _FRESH_RECEIPTS = 5
 _WALL_STEP_S = 0.5
-_LAST_LOOK_S = 5.0
+_LAST_LOOK_S = 2.0
 
 
 class Reader(Protocol):

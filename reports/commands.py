@@ -6,7 +6,7 @@ written. What a past run achieved does not change them: a missed run's report th
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich import box
@@ -15,13 +15,13 @@ from rich.table import Table
 
 from drills.errors import UsageError
 
-from .frame import Evidence, read_evidence
 from .recheck import Recheck, recheck_run
 from .terminal import closing_table
-from .trend import write_trend
-from .view import Problem, read_run
+from .view import Problem
 from .words import bounds, objective, seconds
-from .writing import ReportsFailed, write_reports
+
+if TYPE_CHECKING:
+    from .frame import Evidence
 
 EVIDENCE_DIR = Path("evidence")
 
@@ -52,6 +52,8 @@ def register(app: typer.Typer) -> None:
 
 def report(run: RunArgument = "latest", evidence_dir: EvidenceOption = None) -> None:
     """Write a run's reports again: report.html, pictures, junit.xml, allure-results."""
+    from .writing import ReportsFailed, write_reports  # here: pandas and matplotlib would slow every other command down
+
     try:
         run_dir, evidence = find_run(run, evidence_dir)
         written = write_reports(run_dir, evidence)
@@ -63,9 +65,7 @@ def report(run: RunArgument = "latest", evidence_dir: EvidenceOption = None) -> 
             typer.echo(f"REPORT FAILED {notes}: {type(failure).__name__}: {failure}", err=True)
         typer.echo(f"{len(failed.written)} reports were written", err=True)
         raise typer.Exit(3) from failed
-    views, _ = read_run(run_dir)
-    terminal = sys.stdout.isatty()
-    typer.echo(closing_table([view.record for view in views], run_dir, terminal=terminal), nl=False)
+    typer.echo(closing_table(run_dir, terminal=sys.stdout.isatty()), nl=False)
     for path in written:
         typer.echo(f"written: {path}")
 
@@ -77,6 +77,9 @@ def trend(
     ] = None,
 ) -> None:
     """Draw RTA and RPA against their objectives over all runs, and print the newest run of each drill."""
+    from .frame import read_evidence
+    from .trend import write_trend
+
     try:
         directory = evidence_dir or EVIDENCE_DIR
         evidence = read_evidence(directory)
@@ -158,7 +161,7 @@ def _accepted(evidence: Path) -> str:
     return f"a run's directory, latest, or a run's name{newest}"
 
 
-def _newest(evidence: Evidence) -> Table:
+def _newest(evidence: "Evidence") -> Table:
     table = _grid("drill", "runs", "newest", "verdict", "RTA / RTO", "RPA / RPO")
     for name, rows in evidence.honest().groupby("drill", sort=True):
         last = rows.iloc[-1]

@@ -100,7 +100,9 @@ def _case(view: View) -> ET.Element:
 
 def _broken(problem: Problem) -> ET.Element:
     case = ET.Element("testcase", {"classname": "drills", "name": clean(problem.path.parent.name), "time": "0.000"})
-    ET.SubElement(case, "error", {"message": problem.found, "type": str(Verdict.INCONCLUSIVE)}).text = str(problem.path)
+    ET.SubElement(case, "error", {"message": clean(problem.found), "type": str(Verdict.INCONCLUSIVE)}).text = clean(
+        problem.path
+    )
     return case
 
 

@@ -1,42 +1,34 @@
 """The pytest side of the reports: written when the session ends, and closed with a table.
 
 fixtures/ and reports/ do not know each other. What they share is one attribute of pytest's config, which the
-fixtures' plugin sets: `config.drills_run`, with `.dir` (the run's directory), `.evidence_dir` and `.records` (the
-records so far). Without it this plugin does nothing. Under pytest-xdist only the controller writes, after all workers
-are done, from the records on disk.
+fixtures' plugin sets: `config.drills_run`, with `.dir` (the run's directory) and `.evidence_dir`. Without it this
+plugin does nothing, and loads nothing: pandas and matplotlib cost every pytest start a second, so the hooks import
+them. Under pytest-xdist only the controller writes, after all workers are done, from the records on disk.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from .terminal import closing_table
-from .view import read_run
-from .writing import ReportsFailed, write_reports
-
-__all__ = ["closing_table", "pytest_sessionfinish", "pytest_terminal_summary", "write_reports"]
-
 
 class RunAtHand(Protocol):
-    """What the fixtures' plugin leaves at `config.drills_run`."""
+    """What the fixtures' plugin leaves at `config.drills_run`, as far as it is used here."""
 
     dir: Path
     evidence_dir: Path
-    records: Sequence[Mapping[str, Any]]
 
 
 _FAILURES = pytest.StashKey[list[str]]()
 
 
 def run_at_hand(config: pytest.Config) -> RunAtHand | None:
-    """Give the session's run when it is this process that reports it and there is a record to report."""
+    """Give the session's run when it is this process that reports it and a drill was begun."""
     if hasattr(config, "workerinput"):
         return None
     run: RunAtHand | None = getattr(config, "drills_run", None)
-    return run if run is not None and (run.records or any(run.dir.glob("*/record.json"))) else None
+    return run if run is not None and any(run.dir.glob("*/history.jsonl")) else None
 
 
 @pytest.hookimpl(trylast=True)
@@ -45,6 +37,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     run = run_at_hand(session.config)
     if run is None:
         return
+    from .writing import ReportsFailed, write_reports
+
     try:
         write_reports(run.dir, run.evidence_dir)
     except ReportsFailed as failed:
@@ -60,10 +54,11 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     run = run_at_hand(config)
     if run is None:
         return
+    from .terminal import closing_table
+
     terminal = terminalreporter.hasmarkup
-    records = run.records or [view.record for view in read_run(run.dir)[0]]
-    terminalreporter.section("disaster recovery drills")
     width = terminalreporter._tw.fullwidth if terminal else None
-    terminalreporter.write(closing_table(records, run.dir, terminal=terminal, width=width))
+    terminalreporter.section("disaster recovery drills")
+    terminalreporter.write(closing_table(run.dir, terminal=terminal, width=width))
     for failure in config.stash.get(_FAILURES, []):
         terminalreporter.write_line(f"REPORT FAILED {failure}", red=True, bold=True)

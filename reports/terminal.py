@@ -1,9 +1,8 @@
 """The table a run closes with: on a terminal with colours and lines, anywhere else plain, one row a line, never cut."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -14,7 +13,7 @@ from drills.verdicts import Verdict
 
 from .headline import headline
 from .palette import VERDICT_SIGN, VERDICT_WORD
-from .view import View, look
+from .view import View, read_run
 from .words import NEVER, NOT_MEASURED, bounds, objective, seconds
 
 _STYLE = {
@@ -25,19 +24,15 @@ _STYLE = {
 }
 
 
-def closing_table(
-    records: Sequence[Mapping[str, Any]], run_dir: Path, *, terminal: bool = False, width: int | None = None
-) -> str:
-    """Give the closing table of a run as text.
+def closing_table(run_dir: Path, *, terminal: bool = False, width: int | None = None) -> str:
+    """Give the closing table of a run as text, from the records on disk; one that cannot be read is named below it.
 
     Args:
-        records: the run's records; one that cannot be shown gets a line that says why.
-        run_dir: where the evidence is, as said below the table.
+        run_dir: the run's directory; the text says where it is.
         terminal: whether colours and lines are wanted; without, the text is plain and as wide as it needs.
         width: columns of the terminal; measured when absent.
-
     """
-    views, problems = look(records, run_dir)
+    views, problems = read_run(run_dir)
     out = io.StringIO()
     console = Console(
         file=out,

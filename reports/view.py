@@ -7,7 +7,7 @@ is no JSON object, it has another schema, or its verdict is none of the known on
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -319,19 +319,6 @@ def read_run(run_dir: Path) -> tuple[list[View], list[Problem]]:
         elif (folder / "history.jsonl").is_file():
             problems.append(Problem(path, "no record beside the history: the drill was cut off before it was judged"))
     views.sort(key=lambda view: (view.text("started_utc"), view.drill))
-    return views, problems
-
-
-def look(records: Sequence[object], run_dir: Path) -> tuple[list[View], list[Problem]]:
-    """Look at a run's records that are in memory; those that cannot be shown come back as problems."""
-    views: list[View] = []
-    problems: list[Problem] = []
-    for number, record in enumerate(records, 1):
-        try:
-            views.append(View.of(record, run_dir.name))
-        except RecordError as problem:
-            name = record.get("drill") if isinstance(record, Mapping) else None
-            problems.append(Problem(run_dir / clean(name or f"record {number}") / "record.json", clean(problem)))
     return views, problems
 
 

@@ -1,12 +1,12 @@
 """HTTP servers that go down by a script, and say exactly when: run as `python outage_server.py PLAN`.
 
-PLAN is JSON: one list for each server of outages [pause before it, length, mode], in seconds. The servers' ports are printed as
-one JSON line, then each outage as it ends with the instants on the machine's monotonic clock, which all processes share:
-{"server", "mode", "down": [before, after], "up": [before, after]}. The last line is {"stalled": seconds}: the longest time that
-this process itself stood still.
+PLAN is JSON: one list for each server of outages [pause before it, length, mode], in seconds. The servers' ports are
+printed as one JSON line, then each outage as it ends with the instants on the machine's monotonic clock, which all
+processes share: {"server", "mode", "down": [before, after], "up": [before, after]}. The last line is
+{"stalled": seconds}: the longest time that this process itself stood still.
 
-Modes: refuse (the port is closed), hang (connections are accepted and never answered), error (500), freeze (answered late, when
-the outage ends).
+Modes: refuse (the port is closed), hang (connections are accepted and never answered), error (500), freeze (answered
+late, when the outage ends).
 """
 
 import asyncio
@@ -19,7 +19,8 @@ BEAT_S = 0.01
 
 
 def tell(**facts):
-    print(json.dumps(facts), flush=True)
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
 
 
 class Server:
@@ -80,7 +81,9 @@ async def main(plans):
     tell(ports=[server.port for server in servers])
     await asyncio.to_thread(sys.stdin.readline)  # play only when the probes are at work
     watching = asyncio.create_task(beat())
-    await asyncio.gather(*(server.play(number, plan) for number, (server, plan) in enumerate(zip(servers, plans, strict=True))))
+    await asyncio.gather(
+        *(server.play(number, plan) for number, (server, plan) in enumerate(zip(servers, plans, strict=True)))
+    )
     await asyncio.to_thread(sys.stdin.readline)  # and stay up until they are done
     watching.cancel()
     tell(stalled=stalled)

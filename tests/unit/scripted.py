@@ -82,7 +82,7 @@ class Script:
 
 
 def told(down: tuple[float, float] | None = (10.1, 14.0), lost: int = 0, end: float = 20.0) -> Script:
-    """A whole drill: steady, fault at 10 s, down for a while, back, read back; `lost` of the last rows before it missing."""
+    """A whole drill: steady, fault at 10 s, down for a while, back; `lost` of the last rows before it are missing."""
     script = Script()
     script.probe()
     script.readings(end, () if down is None else (down,))
@@ -104,13 +104,14 @@ def told(down: tuple[float, float] | None = (10.1, 14.0), lost: int = 0, end: fl
 
 @dataclass
 class Service:
-    """A service in memory: up or down, with rows; `wrong` makes it answer nonsense, `takes_writes` makes it read-only."""
+    """A service in memory with rows: up or down, read-only, without its table, or with a defect in its client code."""
 
     up: bool = True
     takes_writes: bool = True
     rows: list[Row] = field(default_factory=list)
     table: bool = True
     defect: BaseException | None = None
+    probe_defect: BaseException | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def append(self, row: Row, timeout_s: float) -> None:
@@ -131,6 +132,8 @@ class Service:
 
     async def ask(self, entry: Entry, timeout_s: float) -> None:
         await asyncio.sleep(0)
+        if self.probe_defect is not None:
+            raise self.probe_defect
         if not self.up:
             raise BadReading("connection refused")
 

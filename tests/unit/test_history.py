@@ -56,7 +56,9 @@ def test_a_stepped_wall_clock_moves_stamps_and_no_times():
     assert (event.t, event.utc) == (1.0, "2026-01-01T01:00:01.000Z")
 
 
-@given(st.dictionaries(st.text(min_size=1).filter(lambda name: name not in {"t", "utc", "kind"}), json_values, max_size=4))
+@given(
+    st.dictionaries(st.text(min_size=1).filter(lambda name: name not in {"t", "utc", "kind"}), json_values, max_size=4)
+)
 def test_every_event_reads_back_as_it_was(fields):
     event = Event(1.5, "2026-01-01T00:00:00.000Z", "note", fields)
     line = event.line()
@@ -89,7 +91,8 @@ def test_a_history_without_its_first_line_still_finds_its_origin(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("x", float("nan")), ("x", float("inf")), ("x", object()), ("t", 1), ("utc", ""), ("at_", {1, 2})]
+    ("field", "value"),
+    [("x", float("nan")), ("x", float("inf")), ("x", object()), ("t", 1), ("utc", ""), ("at_", {1, 2})],
 )
 def test_what_is_not_strict_json_is_refused(field, value):
     with pytest.raises(UsageError, match="found"):
@@ -98,7 +101,7 @@ def test_what_is_not_strict_json_is_refused(field, value):
 
 def test_kind_cannot_be_overwritten():
     with pytest.raises(TypeError):
-        History(FakeClock()).record("note", **{"kind": "other"})
+        History(FakeClock()).record("note", kind="other")
 
 
 def test_evidence_is_never_overwritten(tmp_path):
@@ -110,7 +113,14 @@ def test_evidence_is_never_overwritten(tmp_path):
 
 @pytest.mark.parametrize(
     "line",
-    ["nonsense", "[]", '{"t": 1}', '{"t": "1", "utc": "", "kind": "x"}', '{"t": true, "utc": "", "kind": "x"}', '{"t": NaN}'],
+    [
+        "nonsense",
+        "[]",
+        '{"t": 1}',
+        '{"t": "1", "utc": "", "kind": "x"}',
+        '{"t": true, "utc": "", "kind": "x"}',
+        '{"t": NaN}',
+    ],
 )
 def test_a_bad_line_is_named(tmp_path, line):
     path = tmp_path / "history.jsonl"

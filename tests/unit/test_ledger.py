@@ -88,6 +88,20 @@ def test_the_writer_goes_on_through_refusals():
     assert not one.running
 
 
+def test_receipts_count_in_a_row_only():
+    class Flaky(Service):
+        def append(self, row, timeout_s):
+            if row.seq % 3 == 0:
+                raise WriteRefused("every third")
+
+    one = writer(Flaky())
+    one.start()
+    one.wait_for_receipts(2, 5)
+    with pytest.raises(WaitTimeout):
+        one.wait_for_receipts(3, 0.1)
+    one.stop()
+
+
 def test_sell_retries_until_that_many_are_acknowledged():
     service = Service(up=False)
     threading.Timer(0.05, lambda: setattr(service, "up", True)).start()

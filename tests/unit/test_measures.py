@@ -26,7 +26,7 @@ class Down:
 
 @st.composite
 def truths(draw):
-    """What really happened: outages after the fault, far enough apart and long enough for a reading to fall into each."""
+    """What really happened: outages after the fault, far enough apart and long enough to be seen."""
     outages, t = [], ISSUED
     for _ in range(draw(st.integers(1, 3))):
         start = t + draw(st.floats(0.0, 2.0))
@@ -40,7 +40,12 @@ def sampled(outages, seed, until, slow_after=SLOW):
     """The events that a sampler with a random phase, latency and lateness leaves of that truth."""
     dice = random.Random(seed)
     events = [
-        Event(0.0, "", "probe", {"probe": "p", "interval_s": INTERVAL, "timeout_s": TIMEOUT, "slow_after_s": slow_after, "need": 3}),
+        Event(
+            0.0,
+            "",
+            "probe",
+            {"probe": "p", "interval_s": INTERVAL, "timeout_s": TIMEOUT, "slow_after_s": slow_after, "need": 3},
+        ),
         Event(ISSUED, "", "fault", {"state": "issued"}),
     ]
     phase = dice.uniform(0, INTERVAL)
@@ -271,6 +276,13 @@ def test_edits_strangers_and_copies_show():
     assert losses.lost == []
 
 
+def test_a_row_that_hangs_on_another_one_is_corrupted():
+    script, (one, two, three) = three_rows()
+    rows = [[one.seq, one.digest, one.prev], [two.seq, two.digest, three.digest], [three.seq, three.digest, three.prev]]
+    script.event("read_back", 200.0, ledger="orders", asked=200.0, rows=rows)
+    assert measures.losses(script.history).corrupted == [2]
+
+
 def test_a_row_that_was_rewritten_with_its_digests_in_order_still_shows():
     script, (one, two, three) = three_rows()
     forged = type(one).chained(1, one.prev, "forged", one.stamp)
@@ -331,11 +343,12 @@ def test_several_ledgers_count_together():
 
 def test_writes_are_back_with_the_first_receipt_after_the_last_refusal():
     script, _ = three_rows()
+    script.write(4, 99.0, acknowledged=False)  # before the fault
     assert measures.writes_back(script.history) == measures.RecoveryTime(0.0, 0.0, 0.0)
-    for seq, acknowledged in ((4, False), (5, True), (6, False), (7, True)):
+    for seq, acknowledged in ((5, False), (6, True), (7, False), (8, True)):
         script.write(seq, 100.0 + seq, acknowledged=acknowledged)
-    assert measures.writes_back(script.history) == measures.RecoveryTime(7.001, 6.0, 7.001)
-    script.write(8, 108.0, acknowledged=False)
+    assert measures.writes_back(script.history) == measures.RecoveryTime(8.001, 7.0, 8.001)
+    script.write(9, 109.0, acknowledged=False)
     assert measures.writes_back(script.history) is None
 
 
@@ -399,7 +412,9 @@ def test_a_stepped_wall_clock_changes_no_figure():
         clock = FakeClock()
         history = History(clock)
         history.record("opened", origin_utc="2026-01-01T00:00:00.000Z")
-        history.record("probe", probe="p", interval_s=0.05, timeout_s=1.0, slow_after_s=0.5, need=3, role="user", entries=[])
+        history.record(
+            "probe", probe="p", interval_s=0.05, timeout_s=1.0, slow_after_s=0.5, need=3, role="user", entries=[]
+        )
         for place in range(200):
             clock.step_wall(steps.get(place, 0.0))
             if place == 100:

@@ -31,7 +31,21 @@ def test_durations_as_people_write_them(text, seconds):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "5", "5 parsecs", "m5", "5m!", "five minutes", -1, timedelta(seconds=-1), float("nan"), float("inf"), True, None, "-5m"],
+    [
+        "",
+        "5",
+        "5 parsecs",
+        "m5",
+        "5m!",
+        "five minutes",
+        -1,
+        timedelta(seconds=-1),
+        float("nan"),
+        float("inf"),
+        True,
+        None,
+        "-5m",
+    ],
 )
 def test_anything_else_names_field_found_and_accepted(text):
     with pytest.raises(UsageError, match=r"rto: found .*accepted: 90s, 5m"):

@@ -2,7 +2,6 @@ import asyncio
 import contextlib
 import threading
 import time
-from itertools import pairwise
 
 import pytest
 
@@ -114,8 +113,11 @@ def test_the_request_names_host_and_path():
 
 
 def test_a_closed_port_is_a_bad_reading_that_says_so():
-    assert "refused" in ask(http_probe("shop", [("127.0.0.1", 1)]))
-    assert "refused" in ask(postgres_probe("shop", [("127.0.0.1", 1)], "d", "u", "p"))
+    closed = [("127.0.0.1", 1)]
+    with sampling(http_probe("http", closed), postgres_probe("sql", closed, "d", "u", "p")) as (sampler, _):
+        for name in ("http", "sql"):
+            with pytest.raises(WaitTimeout, match="Connection refused"):
+                sampler.wait_for_good(name, 1, 0.3)
 
 
 def test_a_server_that_is_no_postgres_is_a_bad_reading():
@@ -210,20 +212,25 @@ def test_readings_come_at_a_steady_rate_and_are_declared():
     assert taken[0] == first
     assert ended["taken"] == len(taken) <= ended["planned"]
     assert all(reading.ok and reading.via == "a:1" for reading in taken)
-    # The schedule is absolute: no start is later than the worst lateness that the sampler itself reports.
-    assert all(b.sent - a.sent <= 0.01 + ended["late_max_s"] + 1e-6 for a, b in pairwise(taken) if b.sent - a.sent < 0.02)
+    # The schedule is absolute: no start is further from it than the lateness that the sampler itself reports.
+    for reading in taken:
+        off = (reading.sent - taken[0].sent + ended["late_max_s"]) % 0.01
+        assert off <= 2 * ended["late_max_s"] + 1e-5
     assert "b" not in target.asked
 
 
 def test_a_target_that_hangs_makes_bad_readings_and_never_a_gap():
     target = Target()
     target.hung = {"a"}
-    with sampling(target.probe(timeout_s=0.3)) as (sampler, history), pytest.raises(WaitTimeout, match="no answer within 0.3"):
+    with (
+        sampling(target.probe(timeout_s=0.3)) as (sampler, history),
+        pytest.raises(WaitTimeout, match=r"no answer within 0\.3"),
+    ):
         sampler.wait_for_good("shop", 1, 0.6)
     taken = measures.readings(history, "shop")
     assert len(taken) == history.events("probe_ended")[0].fields["taken"] >= 30
     assert not any(reading.ok for reading in taken)
-    assert all(0.29 <= reading.answered - reading.sent for reading in taken)
+    assert all(reading.answered - reading.sent >= 0.29 for reading in taken)
 
 
 def test_the_other_entries_are_asked_when_the_first_fails_or_is_slow():
@@ -273,7 +280,7 @@ def test_a_harness_that_stands_still_is_not_held_against_the_target():
         # The event loop itself blocks, as on a starved machine.
         stall = next(stalls, None)
         if stall:
-            time.sleep(stall)  # noqa: ASYNC251 - blocking the loop is the point
+            time.sleep(stall)
 
     probe = Probe("shop", [Entry("a", 1)], quick, interval_s=0.01, timeout_s=0.4, slow_after_s=0.1)
     with sampling(probe, callable_probe("blocker", stalling, interval_s=0.01)) as (sampler, history):
@@ -341,7 +348,10 @@ def test_no_thread_survives_and_pending_readings_are_kept():
     def blocking(timeout_s):
         time.sleep(0.05)
 
-    with sampling(target.probe(), callable_probe("api", blocking, interval_s=0.02, timeout_s=0.2)) as (sampler, history):
+    with sampling(target.probe(), callable_probe("api", blocking, interval_s=0.02, timeout_s=0.2)) as (
+        sampler,
+        history,
+    ):
         time.sleep(0.1)
         sampler.stop()
         sampler.stop()

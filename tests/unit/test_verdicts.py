@@ -3,7 +3,15 @@ import itertools
 import pytest
 
 from drills import errors
-from drills.errors import EnvironmentFailed, FaultHadNoEffect, MeasuringBroke, NotRecovered, NotSteady, ProcedureFailed, WaitTimeout
+from drills.errors import (
+    EnvironmentFailed,
+    FaultHadNoEffect,
+    MeasuringBroke,
+    NotRecovered,
+    NotSteady,
+    ProcedureFailed,
+    WaitTimeout,
+)
 from drills.objectives import Objective
 from drills.verdicts import Failure, Verdict, exit_code, judge, worst
 
@@ -12,8 +20,8 @@ from .scripted import Script, told
 OBJECTIVE = Objective("5s", "2s")
 
 
-def verdict(script, objective=OBJECTIVE, failure=None):
-    judgement = judge(script.history, objective, failure)
+def verdict(story, objective=OBJECTIVE, failure=None):
+    judgement = judge(getattr(story, "history", story), objective, failure)
     return judgement.verdict, judgement.why
 
 
@@ -64,11 +72,24 @@ def test_data_over_the_objective_is_missed():
 
 
 def test_an_rpo_of_zero_allows_no_loss_whatever_its_age():
-    script = told()
-    script.write(100, 10.2)  # acknowledged after the fault was issued, and gone: RPA 0, and yet a loss
-    script.read_back(19.9, [])
     assert verdict(told(), Objective("5s", 0))[0] is Verdict.MET
     assert verdict(told(lost=1), Objective("5s", 0))[0] is Verdict.MISSED
+    script = told()
+    rows = list(script._written["orders"].values())
+    script.write(100, 10.2)  # acknowledged after the fault was issued, and gone: RPA 0, and yet a loss
+    script.read_back(19.9, rows)
+    assert verdict(script, Objective("5s", "1ms"))[0] is Verdict.MET
+    assert verdict(script, Objective("5s", 0))[0] is Verdict.MISSED
+
+
+def test_without_a_receipt_before_the_fault_no_data_was_at_stake():
+    story = [event for event in told().history.events() if event.kind not in ("write", "receipt", "read_back")]
+    script = Script()
+    row = script.write(1, 15.0)
+    script.read_back(19.0, [row])
+    found, why = verdict([*story, *script.history.events()])
+    assert found is Verdict.INCONCLUSIVE
+    assert "no data was at stake" in why
 
 
 def test_objectives_that_were_not_set_are_not_judged():
@@ -83,8 +104,6 @@ def test_the_downtime_in_all_is_held_against_the_mtd():
         script.reading(40.0 + place * 0.05, ok=False)
     assert verdict(script, Objective("5s", "2s", "1m"))[0] is Verdict.MET
     assert verdict(script, Objective("5s", "2s", "10s"))[1].endswith("s in all, over the MTD of 10 s")
-
-
 
 
 def test_corrupted_duplicated_and_late_losses_are_missed_whatever_the_objective():
@@ -157,10 +176,18 @@ def test_failures_before_the_damage_prove_nothing(failure, expected):
     assert verdict(before_the_fault(), failure=failure)[0] is expected
 
 
-@pytest.mark.parametrize("failure", [MeasuringBroke("x"), KeyError("x"), EnvironmentFailed("x"), FaultHadNoEffect("x")])
-def test_a_failure_after_the_measuring_never_hides_a_miss_nor_leaves_a_pass(failure):
+@pytest.mark.parametrize(
+    ("failure", "instead_of_met"),
+    [
+        (MeasuringBroke("x"), Verdict.INCONCLUSIVE),
+        (KeyError("x"), Verdict.INCONCLUSIVE),
+        (EnvironmentFailed("x"), Verdict.ENVIRONMENT),
+        (FaultHadNoEffect("x"), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_failure_after_the_measuring_never_hides_a_miss_nor_leaves_a_pass(failure, instead_of_met):
     assert verdict(told(down=(10.1, 18.0)), failure=failure)[0] is Verdict.MISSED
-    assert verdict(told(), failure=failure)[0] in (Verdict.INCONCLUSIVE, Verdict.ENVIRONMENT)
+    assert verdict(told(), failure=failure)[0] is instead_of_met
 
 
 def test_a_claim_of_the_scenario_that_does_not_hold_is_missed_and_figures_say_it_better():
@@ -170,13 +197,11 @@ def test_a_claim_of_the_scenario_that_does_not_hold_is_missed_and_figures_say_it
 
 def without(kind, **match):
     """The whole drill without the events of a kind."""
-    script = told()
-    script.history._events = [
+    return [
         event
-        for event in script.history.events()
+        for event in told().history.events()
         if event.kind != kind or any(event.fields.get(key) != value for key, value in match.items())
     ]
-    return script
 
 
 @pytest.mark.parametrize(
@@ -199,19 +224,21 @@ def test_whatever_is_not_proven_is_inconclusive(missing, match, why):
 
 
 def test_data_that_was_never_read_back_is_missed():
-    assert verdict(without("read_back")) == (Verdict.MISSED, "the ledger was never read back, so its data counts as gone")
+    assert verdict(without("read_back")) == (
+        Verdict.MISSED,
+        "the ledger was never read back, so its data counts as gone",
+    )
     assert verdict(without("read_back"), Objective("5s"))[1] == "the service did not come back for good"
 
 
 def test_a_hole_in_the_sampling_is_inconclusive_and_a_small_one_is_not():
     for hole, expected in ((1.0, Verdict.MET), (1.4, Verdict.INCONCLUSIVE)):
-        script = told()
-        script.history._events = [
+        events = [
             event
-            for event in script.history.events()
+            for event in told().history.events()
             if event.kind != "reading" or not 15.0 <= event.fields["sent"] < 15.0 + hole
         ]
-        assert verdict(script)[0] is expected, verdict(script)
+        assert verdict(events)[0] is expected, verdict(events)
 
 
 def test_sabotage_is_judged_like_everything_else():

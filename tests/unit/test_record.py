@@ -1,0 +1,187 @@
+import json
+import os
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+
+from drills import record
+from drills.errors import NotRecovered, UsageError
+from drills.history import History
+from drills.objectives import Objective
+
+from .scripted import Script, told
+
+ROOT = Path(__file__).parents[2]
+OBJECTIVE = Objective("5s", "2s", source="BIA 2026")
+
+
+def made(script=None, **settings):
+    return record.build((script or told(lost=3)).history, OBJECTIVE, drill="outage", **settings)
+
+
+def test_the_published_schema_is_the_one_that_is_used():
+    published = ROOT / "docs" / "schemas" / "record-v1.json"
+    assert published.read_bytes() == record.SCHEMA_FILE.read_bytes()
+    record.Draft202012Validator.check_schema(json.loads(published.read_text()))
+
+
+def test_every_field_of_a_record_is_described_by_the_schema():
+    described = json.loads(record.SCHEMA_FILE.read_text())["properties"]
+    assert set(made()) == set(described)
+
+
+def test_a_record_of_a_whole_drill():
+    one = made(title="t", scenario="s", runbook="r", facts={"tier": "high", "controls": ["CP-4"]})
+    assert record.validate(one) == []
+    assert one["schema"] == "pytest-drills/record/v1"
+    assert one["objective"] == {"rto_s": 5.0, "rpo_s": 2.0, "mtd_s": None, "source": "BIA 2026"}
+    assert one["fault"] == {
+        "name": "unplugged",
+        "target": "pod/shop",
+        "blast_radius": "pod",
+        "issued_utc": "2026-01-01T00:00:10.000Z",
+        "proof": ["it is gone"],
+        "healed": False,
+    }
+    assert one["procedure"]["name"] == "restore"
+    assert one["procedure"]["steps"][0] | {"detail": ""} == {
+        "name": "restore",
+        "command": "restore it",
+        "by": "harness",
+        "started_s": 1.0,
+        "ended_s": 3.0,
+        "state": "ended",
+        "detail": "",
+    }
+    achieved = one["achieved"]
+    assert (achieved["rta_s"], achieved["rta_low_s"], achieved["rta_high_s"]) == (4.002, 3.95, 4.002)
+    assert (achieved["rpa_s"], achieved["downtime_s"], achieved["writes_back_s"]) == (0.299, 3.902, 0.0)
+    assert achieved["writes"] == {
+        "acknowledged": 99,
+        "lost": 3,
+        "corrupted": 0,
+        "duplicated": 0,
+        "resurrected": 0,
+        "unknown": 0,
+    }
+    assert one["losses"]["lost"] == [[97, 99]]
+    assert one["verdict"] == "MET"
+    assert (one["tier"], one["controls"]) == ("high", ["CP-4"])
+    assert (one["started_utc"], one["ended_utc"]) == ("2026-01-01T00:00:00.000Z", "2026-01-01T00:00:20.000Z")
+    assert one["history"]["events"] == len(told(lost=3).history.events())
+
+
+def test_a_record_of_a_drill_that_never_got_anywhere_is_valid_too():
+    one = made(Script(), failure=NotRecovered("not back", "refused"), sabotage=["procedure"])
+    assert record.validate(one) == []
+    assert (one["fault"], one["backup"], one["probe"]) == (None, None, None)
+    assert one["failure"]["kinds"][:2] == ["NotRecovered", "DrillError"]
+    assert (one["sabotage"], one["evidence_only"]) == (["procedure"], True)
+
+
+def test_the_last_backup_is_the_recovery_point_on_offer_and_its_age_no_rpo():
+    script = told()
+    for name, t in (("first", 2.0), ("second", 4.0)):
+        fields = {"backup_kind": "velero", "taken_utc": "2026-01-01T00:00:04.000Z", "identity": {"sha256": "ab"}}
+        script.event("backup", t, name=name, taken_t=t, **fields)
+    one = made(script)
+    assert record.validate(one) == []
+    assert one["backup"] == {
+        "kind": "velero",
+        "name": "second",
+        "taken_utc": "2026-01-01T00:00:04.000Z",
+        "age_at_fault_s": 6.0,
+        "offered": 2,
+        "sha256": "ab",
+    }
+    assert one["achieved"]["rpa_s"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("verdict",), "PASSED", 'verdict: found "PASSED", accepted: enum'),
+        (("objective", "rto_s"), "5m", 'objective.rto_s: found "5m", accepted: type'),
+        (("achieved", "rta_s"), -1, "achieved.rta_s: found -1, accepted: minimum 0"),
+        (("fault", "blast_radius"), "galaxy", "fault: found"),
+        (("phases", 0, "utc"), "noon", 'phases.0.utc: found "noon"'),
+        (("schema",), "v0", 'schema: found "v0", accepted: const'),
+        (("why",), "", 'why: found ""'),
+    ],
+)
+def test_what_is_wrong_is_named_by_field_found_and_accepted(path, value, said):
+    one = deepcopy(made())
+    place = one
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    assert any(problem.startswith(said) for problem in record.validate(one)), record.validate(one)
+
+
+def test_a_missing_field_and_a_wrong_type_are_named():
+    one = made()
+    del one["verdict"]
+    assert record.validate(one)[0].startswith("record: found {")
+    assert "'verdict'" in record.validate([])[0] or record.validate([])[0].startswith("record: found []")
+
+
+def test_loading_refuses_what_is_no_record(tmp_path):
+    path = tmp_path / "record.json"
+    record.write_atomically(path, made())
+    assert record.load(path) == made()
+    path.write_text("{")
+    with pytest.raises(UsageError, match="unreadable"):
+        record.load(path)
+    path.write_text('{"schema": "x"}')
+    with pytest.raises(UsageError, match=r"record\.json: record: found"):
+        record.load(path)
+    with pytest.raises(UsageError, match="unreadable"):
+        record.load(tmp_path / "none.json")
+
+
+def test_a_stored_drill_is_judged_again_from_record_and_history_alone(tmp_path):
+    script = told(lost=3)
+    path = tmp_path / "history.jsonl"
+    path.write_text("".join(event.line() + "\n" for event in script.history.events()))
+    stored = made(script, title="kept", facts={"environment": {"kind": "kind"}, "plan": "sha256:1"})
+    assert record.rejudge(stored, History.load(path)) == stored
+
+    spoiled = deepcopy(stored) | {"verdict": "MISSED", "why": "a bug of last year"}
+    spoiled["achieved"]["rta_s"] = 400.0
+    assert record.rejudge(spoiled, History.load(path)) == stored
+    stricter = deepcopy(stored)
+    stricter["objective"]["rto_s"] = 3.0
+    assert record.rejudge(stricter, History.load(path))["verdict"] == "MISSED"
+
+
+def test_judging_again_knows_the_failure_from_the_record_or_from_the_history():
+    script = told()
+    script.event("failed", 19.99, kinds=["EnvironmentFailed", "DrillError"], message="no disk")
+    stored = made(script, failure=None)
+    assert record.rejudge(stored, script.history)["verdict"] == "ENVIRONMENT"
+    stored = made(told(), failure=NotRecovered("not back"))
+    assert record.rejudge(stored, told().history)["verdict"] == "MISSED"
+
+
+def test_writing_is_atomic_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "record.json"
+    record.write_atomically(path, {"a": "ü"})
+    assert path.read_text() == '{\n  "a": "ü"\n}\n'
+    record.write_atomically(path, "text")
+    record.write_atomically(path, b"bytes")
+    assert path.read_bytes() == b"bytes"
+    assert path.stat().st_mode & 0o777 == 0o644
+
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        record.write_atomically(path, {"a": float("nan")})
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        record.write_atomically(path, "half")
+    assert path.read_bytes() == b"bytes"
+    assert [entry.name for entry in path.parent.iterdir()] == ["record.json"]
+
+
+def test_row_numbers_are_kept_as_runs():
+    assert record._ranges([]) == []
+    assert record._ranges([5, 1, 2, 3, 9, 3]) == [[1, 3], [5, 5], [9, 9]]

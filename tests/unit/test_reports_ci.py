@@ -1,0 +1,183 @@
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+from drills.reports import writing
+from drills.reports.allure import write_allure
+from drills.reports.junit import render_junit, write_junit
+from drills.reports.terminal import closing_table
+from drills.reports.view import Problem, View
+from drills.reports.writing import ReportsFailed, write_reports
+
+from .samples import Story, write_run
+
+SHORT = {"steady_s": 4.0, "bad_until_s": 3.0, "after_s": 4.0, "backup_before_s": 1.0}
+STEPS = (
+    ("choose the backup", "velero backup get", 0.4, "harness"),
+    ("restore it", "velero restore create", 1.2, "human"),
+)
+MET = Story(**SHORT, steps=STEPS)
+MISSED = Story(
+    **SHORT, name="etcd_quorum_loss", title="二台の etcd を失う。", rto_s=2.0, scenario="scenarios/test_etcd.py"
+)
+OPEN = Story(**SHORT, name="pod_killed", proved=False, tier="low")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    evidence = tmp_path_factory.mktemp("evidence")
+    run = write_run(evidence, MET, MISSED, OPEN)
+    write_reports(run, evidence)
+    return run
+
+
+def test_all_reports_are_left(run):
+    for name in ("report.html", "trend.png", "junit.xml", "allure-results", f"{MET.name}/timeline.png"):
+        assert (run / name).exists(), name
+    assert not [path for path in run.rglob(".*") if path.is_file()], "no half-written file stays"
+    assert (run / "report.html").stat().st_mode & 0o777 == 0o644
+
+
+def test_writing_again_replaces(run):
+    before = sorted(path.name.split("-")[-1] for path in (run / "allure-results").iterdir())
+    written = write_reports(run, run.parent)
+    assert len(written) == 3 + 4
+    assert sorted(path.name.split("-")[-1] for path in (run / "allure-results").iterdir()) == before
+
+
+def test_junit_has_one_testcase_a_drill(run):
+    root = ET.parse(run / "junit.xml").getroot()  # noqa: S314 - written by us a moment ago
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    assert list(cases) == [MISSED.name, MET.name, OPEN.name]
+    assert root.attrib["tests"] == "3"
+    assert root.attrib["failures"] == "1"
+    assert root.attrib["errors"] == "1"
+    assert [child.tag for child in cases[MET.name]] == ["properties", "system-out"]
+    assert cases[MISSED.name].find("failure").get("type") == "MISSED"
+    assert "over the RTO of 2 s" in cases[MISSED.name].find("failure").get("message")
+    assert cases[OPEN.name].find("error").get("type") == "INCONCLUSIVE"
+    properties = {each.get("name"): each.get("value") for each in cases[MISSED.name].iter("property")}
+    assert properties["verdict"] == "MISSED"
+    assert properties["rto_s"] == "2"
+    assert 3.0 <= float(properties["rta_s"]) < 3.1
+    assert properties["writes_lost"] == "0"
+    assert properties["title"] == "二台の etcd を失う。"
+    assert 6 < float(cases[MET.name].get("time")) < 12
+    assert cases[MISSED.name].get("classname") == "scenarios.test_etcd"
+
+
+def test_junit_links_attachments_from_the_project(run, monkeypatch):
+    monkeypatch.setenv("CI_PROJECT_DIR", str(run.parent))
+    root = ET.fromstring(write_junit(run).read_bytes())  # noqa: S314 - written by us a moment ago
+    out = root.find(f".//testcase[@name='{MET.name}']/system-out").text
+    assert out.splitlines()[0] == f"[[ATTACHMENT|{run.name}/{MET.name}/timeline.png]]"
+
+
+def test_junit_is_well_formed_with_any_text(tmp_path):
+    text = "]]> <&\"' \x00\x1b[31m\x08\ufffe\ud800 壊れた"
+    view = View.of(
+        {"verdict": "MISSED", "drill": text, "title": text, "why": text, "scenario": text, "controls": [text]}
+    )
+    rendered = render_junit([view], [Problem(tmp_path / "x" / "record.json", "bro\x0bken")], text)
+    root = ET.fromstring(rendered)  # noqa: S314 - written by us a moment ago
+    assert root.find(".//testcase").get("name") == "]]> <&\"'  壊れた"
+
+
+def test_of_two_attempts_the_worse_one_counts():
+    attempts = [View.of({"verdict": verdict, "drill": "a"}) for verdict in ("MET", "MISSED", "MET")]
+    root = ET.fromstring(render_junit(attempts, [], "run"))  # noqa: S314 - written by us a moment ago
+    assert len(list(root.iter("testcase"))) == 1
+    assert root.attrib["failures"] == "1"
+
+
+def results(run):
+    found = [json.loads(path.read_text()) for path in (run / "allure-results").glob("*-result.json")]
+    return {result["fullName"].split("#")[-1]: result for result in found}
+
+
+def test_allure_shows_phases_and_steps_at_their_true_times(run):
+    result = results(run)[MET.name]
+    record = json.loads((run / MET.name / "record.json").read_text())
+    assert result["status"] == "passed"
+    assert result["name"] == MET.title
+    steps = {step["name"]: step for step in result["steps"]}
+    assert list(steps)[:4] == ["steady", "fault issued", "damage seen", "detected"]
+    procedure = steps["procedure started"]["steps"]
+    assert [step["name"] for step in procedure] == ["choose the backup", "restore it"]
+    assert procedure[0]["stop"] - procedure[0]["start"] == 400
+    fault, back = steps["fault issued"]["start"], steps["service back"]["start"]
+    assert abs((back - fault) / 1000 - record["achieved"]["rta_s"]) < 0.002
+    for before, after in zip(result["steps"], result["steps"][1:], strict=False):
+        assert before["stop"] == after["start"]
+    assert result["start"] <= result["steps"][0]["start"]
+    assert result["steps"][-1]["stop"] <= result["stop"] + 2000
+
+
+def test_allure_carries_verdict_severity_controls_and_files(run):
+    found = results(run)
+    assert {name: result["status"] for name, result in found.items()} == {
+        MET.name: "passed",
+        MISSED.name: "failed",
+        OPEN.name: "broken",
+    }
+    labels = [(label["name"], label["value"]) for label in found[MET.name]["labels"]]
+    assert ("severity", "critical") in labels
+    assert ("tag", "SOC2:A1.3") in labels
+    assert ("severity", "minor") in [(each["name"], each["value"]) for each in found[OPEN.name]["labels"]]
+    assert "over the RTO" in found[MISSED.name]["statusDetails"]["message"]
+    attached = {each["name"]: each["source"] for each in found[MET.name]["attachments"]}
+    assert {"record.json", "history.jsonl", "timeline.png"} <= set(attached)
+    for source in attached.values():
+        assert (run / "allure-results" / source).stat().st_size > 0
+    assert found[MET.name]["historyId"] != found[MISSED.name]["historyId"]
+    assert f"run={run.name}" in (run / "allure-results" / "environment.properties").read_text()
+
+
+def test_allure_names_a_record_it_cannot_show(tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "record.json").write_text("{")
+    write_allure(tmp_path)
+    assert results(tmp_path)["broken"]["status"] == "broken"
+
+
+def test_the_closing_table_is_plain_without_a_terminal(run):
+    text = closing_table(run)
+    assert text.isprintable() or "\x1b" not in text
+    lines = text.splitlines()
+    assert lines[0].startswith("Missed: 1 of 3 drills missed an objective.")
+    row = next(line for line in lines if line.startswith(MISSED.name))
+    assert "✗ Missed" in row
+    assert "/ 2 s" in row
+    assert "0 of" in row
+    assert f"evidence: {run}" in lines
+    assert f"report:   {run / 'report.html'}" in lines
+
+
+def test_the_closing_table_fits_a_terminal(run):
+    text = closing_table(run, terminal=True, width=80)
+    assert "\x1b[" in text
+    assert "Inconclusive" in text
+
+
+def test_one_broken_report_hides_no_other(tmp_path, monkeypatch):
+    run = write_run(tmp_path, MET)
+
+    def burst(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writing, "write_trend", burst)
+    with pytest.raises(ReportsFailed, match="1 of the reports") as caught:
+        write_reports(run, tmp_path)
+    assert (run / "report.html").is_file()
+    assert (run / "junit.xml").is_file()
+    assert len(caught.value.written) == 4
+    assert caught.value.exceptions[0].__notes__ == [f"while writing trend.png of {run}"]
+
+
+def test_a_history_that_cannot_be_read_costs_its_own_picture_only(tmp_path):
+    run = write_run(tmp_path, MET)
+    (run / MET.name / "history.jsonl").write_text("nonsense\nmore\n")
+    with pytest.raises(ReportsFailed) as caught:
+        write_reports(run, tmp_path)
+    assert len(caught.value.exceptions) == 1
+    assert "nonsense" in (run / "report.html").read_text()

@@ -1,0 +1,193 @@
+import re
+from html.parser import HTMLParser
+
+import pytest
+from drills.reports.frame import read_evidence
+from drills.reports.headline import headline
+from drills.reports.page import flat, write_page
+from drills.reports.view import Problem, View, read_run
+
+from drills.record import write_atomically
+
+from .samples import Story, write_many, write_run
+
+SHORT = {"steady_s": 4.0, "bad_until_s": 3.0, "after_s": 4.0, "backup_before_s": 1.0}
+MET = Story(**SHORT)
+MISSED = Story(
+    **SHORT, name="etcd_quorum_loss", title="三台の control plane のうち二台を失う。", rto_s=2.0, rpo_s=1.0, lost=40
+)
+STEPS = (("restore <it>", "velero restore create && echo '</code><script>alert(1)</script>'", 1.0, "human"),)
+HOSTILE = Story(
+    **SHORT,
+    name="hostile",
+    title='<script src="https://evil.example/x.js"></script>\x00\x1b[31m',
+    steps=STEPS,
+    proof=("<img src=//evil.example/p.png>",),
+)
+
+
+class Parsed(HTMLParser):
+    """Every tag with its attributes, and tags that were never closed."""
+
+    VOID = frozenset({"meta", "wbr", "br", "img", "link", "input", "hr"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.errors, self.words = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.errors.append(tag)
+
+    def handle_data(self, data):
+        if "style" not in self.open and data.strip():
+            self.words.append(data.strip())
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    evidence = tmp_path_factory.mktemp("evidence")
+    write_many(evidence, 3, MET)
+    run = write_run(evidence, MET, MISSED, HOSTILE)
+    return write_page(run, read_evidence(evidence).honest()).read_text()
+
+
+def test_the_page_is_well_formed_and_fetches_nothing(page):
+    parsed = Parsed(page)
+    assert parsed.errors == []
+    assert parsed.open == []
+    for tag, attributes in parsed.tags:
+        assert tag not in ("script", "link", "iframe", "object", "img")
+        for name in ("src", "href", "xlink:href", "data", "action", "srcset"):
+            assert (attributes.get(name) or "#").startswith("#"), (tag, attributes)
+        assert not any(name.startswith("on") for name in attributes)
+    assert set(re.findall(r"url\((.)", page)) <= {"#"}
+    assert "@import" not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_first_line_says_missed_and_the_worst_gap(page):
+    words = Parsed(page.split("<body>")[1]).words
+    first = " ".join(words[:3])
+    assert "Missed:" in first
+    assert "1 of 3 drills missed an objective." in first
+    assert "Worst: etcd_quorum_loss" in first
+    assert "over the R" in first
+
+
+def test_every_drill_has_its_row_and_its_section(page):
+    parsed = Parsed(page)
+    ids = {attributes["id"] for _, attributes in parsed.tags if "id" in attributes}
+    assert {"drill-1", "drill-2", "drill-3"} <= ids
+    names = [attributes.get("data-name") for tag, attributes in parsed.tags if tag == "td"]
+    assert names.count("RTA / RTO") == 3
+    for heading in ("Timeline", "Where the time went", "Backup", "Checks after recovery", "How it was measured"):
+        assert parsed.words.count(heading) == 3
+    assert "三台の control plane のうち二台を失う。" in parsed.words
+    assert any("registry.example/shop@sha256" in word for word in parsed.words), "run.json is shown"
+
+
+def test_pictures_stand_in_the_page_in_two_widths_and_both_themes(page):
+    parsed = Parsed(page)
+    svgs = [attributes for tag, attributes in parsed.tags if tag == "svg"]
+    assert len(svgs) == 2 * (2 * 3 + 1)
+    assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in svgs)
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+    ids = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_no_control_character_reaches_the_page(page):
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]", page)
+
+
+def test_records_with_nothing_in_them_still_make_a_page(tmp_path):
+    run = tmp_path / "run"
+    write_atomically(run / "bare" / "record.json", {"verdict": "INCONCLUSIVE"})
+    write_atomically(run / "torn" / "record.json", '{"verdict": ')
+    text = write_page(run).read_text()
+    assert Parsed(text).errors == []
+    assert "Inconclusive:" in text
+    assert "torn/record.json" in text
+    assert "No timeline:" in text
+
+
+def test_an_empty_run_says_that_nothing_was_proven(tmp_path):
+    assert "no drill left a record, so nothing was proven" in write_page(tmp_path).read_text()
+
+
+@pytest.mark.parametrize(
+    ("records", "line"),
+    [
+        ([{}], "Met: the drill met its objectives. Service back after 18 s at most, 42 s inside the RTO of 60 s."),
+        (
+            [{}, {"drill": "b", "achieved": {"rta_s": 58.0, "rta_high_s": 59.0}}],
+            "Met: all 2 drills met their objectives. "
+            "Closest: b, service back after 59 s at most, 1 s inside the RTO of 60 s.",
+        ),
+        (
+            [{}, {"drill": "b", "verdict": "MISSED", "achieved": {"rta_s": None}}],
+            "Missed: 1 of 2 drills missed an objective. Worst: b, the service did not come back (RTO 60 s).",
+        ),
+        (
+            [{"verdict": "MISSED", "why": "check failed: secret"}],
+            "Missed: the drill missed its objectives. a: check failed: secret.",
+        ),
+        (
+            [{}, {"verdict": "INCONCLUSIVE", "why": "no damage was observed"}],
+            "Inconclusive: 1 of 2 drills proved nothing. a: no damage was observed.",
+        ),
+        (
+            [{"verdict": "ENVIRONMENT", "why": "kind failed"}],
+            "Environment failed: the drill could not be held. a: kind failed.",
+        ),
+    ],
+)
+def test_headlines(records, line):
+    base = {
+        "drill": "a",
+        "verdict": "MET",
+        "objective": {"rto_s": 60.0},
+        "achieved": {"rta_s": 17.9, "rta_high_s": 18.0},
+    }
+    assert headline([View.of(base | record) for record in records]).line == line
+
+
+def test_a_record_nobody_can_read_is_no_pass(tmp_path):
+    problem = Problem(tmp_path / "x" / "record.json", "broken")
+    met = View.of({"verdict": "MET"})
+    assert headline([met], [problem]).line == "Inconclusive: 1 of 2 drills proved nothing. x: broken."
+
+
+def test_sabotage_is_remarked(tmp_path):
+    run = write_run(tmp_path, Story(**SHORT, sabotage=("fault",), proved=False))
+    assert "sabotaged on purpose" in headline(*read_run(run)).remark
+
+
+def test_nested_facts_become_lines():
+    facts = {
+        "user": "a",
+        "dirty": True,
+        "ci": {},
+        "packages": {"pytest_kind": "1"},
+        "nodes": [{"name": "n1"}],
+        "argv": ["x", "y"],
+    }
+    assert flat(facts) == [
+        ("user", "a"),
+        ("dirty", "yes"),
+        ("packages: pytest kind", "1"),
+        ("nodes: 1: name", "n1"),
+        ("argv", "x y"),
+    ]
