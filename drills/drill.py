@@ -72,6 +72,7 @@ class Drill:
         need_steady: good readings in a row of each user's probe that show the steady state (2 s at 20 Hz).
         need_stable: good readings in a row that show a lasting recovery (3 s at 20 Hz).
         patience: how long after the fault a recovery is waited for where `disruption` does not say; see there.
+        damage_patience: how long after the injection damage is waited for, whatever `disruption` says.
 
     """
 
@@ -91,6 +92,7 @@ class Drill:
         need_steady: int = 40,
         need_stable: int = 60,
         patience: float | str | timedelta | None = None,
+        damage_patience: float | str | timedelta | None = None,
     ) -> None:
         self.name = name
         self.objective = objective
@@ -107,6 +109,7 @@ class Drill:
         self._need_steady = need_steady
         self._need_stable = need_stable
         self._patience = patience
+        self._damage_patience = damage_patience
         self._steady_within_s = 0.0
         self._sampler: Sampler | None = None
         self._ledgers: list[tuple[Writer, Reader]] = []
@@ -199,7 +202,7 @@ class Drill:
         if self._issued_t is not None:
             raise UsageError("disruption: found a second one, accepted: one a drill")
         patience_s = self._patience_s(recovered_within)
-        damage_s = parse_duration(damage_within, "damage_within").total_seconds()
+        damage_s = parse_duration(self._damage_patience or damage_within, "damage_within").total_seconds()
         with self._noting_failure():
             self._wait_until_steady()
             self._refuse_old_damage(fault)
@@ -297,6 +300,10 @@ class Drill:
                 for key, value in identity.items()
             },
         )
+
+    def at_most(self, within_s: float) -> float:
+        """How long a step of a procedure should wait that would wait so many seconds: no longer than the drill's patience."""
+        return within_s if self._patience is None else min(within_s, parse_duration(self._patience, "patience").total_seconds())
 
     def leaves_out(self, part: str) -> bool:
         """Whether a part is to be left out on purpose, so that the drill must fail."""

@@ -74,7 +74,7 @@ def build(
         "failure": failure.as_record() if failure else None,
     }
     static["harness"] = {"name": "pytest-drills", "version": _version(), **static["harness"]}
-    return static | _measured(history, objective, failure)
+    return static | _measured(history, objective, failure, static.get("notes", []))
 
 
 def rejudge(record: Mapping[str, Any], history: History) -> dict[str, Any]:
@@ -85,7 +85,8 @@ def rejudge(record: Mapping[str, Any], history: History) -> dict[str, Any]:
     )
     objective = Objective(rto, rpo, mtd, promised["source"])
     failure = Failure.from_record(record.get("failure")) or _failure_in(history)
-    return {**record, "failure": failure.as_record() if failure else None} | _measured(history, objective, failure)
+    measured = _measured(history, objective, failure, record.get("notes", []))
+    return {**record, "failure": failure.as_record() if failure else None} | measured
 
 
 def write_atomically(path: Path, data: Mapping[str, Any] | str | bytes) -> None:
@@ -168,7 +169,10 @@ def _failure_in(history: History) -> Failure | None:
     return next((Failure.from_record(event.fields) for event in history.events("failed")), None)
 
 
-def _measured(history: History, objective: Objective, failure: Failure | None) -> dict[str, Any]:
+def _measured(
+    history: History, objective: Objective, failure: Failure | None, notes: Iterable[str]
+) -> dict[str, Any]:
+    told = [event.fields["text"] for event in history.events("note")]
     judgement = judge(history, objective, failure)
     events = history.events()
     step = measures.wall_step(history)
@@ -188,7 +192,8 @@ def _measured(history: History, objective: Objective, failure: Failure | None) -
         "probe": asdict(quality) if (quality := measures.probe_quality(history)) else None,
         "probes": [asdict(quality) for quality in measures.probe_qualities(history)],
         "clock": {"stepped": step > 0, "wall_step_s": step},
-        "notes": [event.fields["text"] for event in history.events("note")],
+        # Those of the history, and those that came when it was closed already.
+        "notes": told + [note for note in notes if note not in told],
         "verdict": str(judgement.verdict),
         "why": judgement.why,
         "started_utc": stamp(history.origin.utc),

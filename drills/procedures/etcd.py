@@ -21,14 +21,14 @@ from drills.waiting import wait_until
 DATA = "/var/lib/etcd"
 SNAPSHOTS = "/var/lib/etcd-snapshots"
 MANIFESTS = "/etc/kubernetes/manifests"
-ASIDE = "/etc/kubernetes/manifests-aside"
 PKI = "/etc/kubernetes/pki/etcd"
 COMPONENTS = ("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler")
 
 REVISIONS_RAISED_BY = 1_000_000_000
 """More than a cluster writes between a snapshot and its loss: at 1000 writes a second, eleven days."""
 
-STOPPED_WITHIN_S = 120.0
+STOP_GRACE_S = 5
+STOPPED_WITHIN_S = 60.0
 BACK_WITHIN_S = 180.0
 
 
@@ -102,23 +102,26 @@ class EtcdSnapshots:
             found = self._run("sha256sum", snapshot.path).split()[0]
             if found != snapshot.sha256:
                 raise ProcedureFailed(f"{snapshot.path} has sha256 {found}, but was taken with {snapshot.sha256}")
-        with self._drill.step("stop the control plane", f"mv {MANIFESTS}/*.yaml {ASIDE}/"):
-            self._run("sh", "-c", f"mkdir -p {ASIDE} && mv {MANIFESTS}/*.yaml {ASIDE}/")
-            wait_until(
-                lambda: not self._running(), what="the control plane has stopped", within_s=STOPPED_WITHIN_S, every_s=0.5,
-                describe=lambda _: "containers of it still run",
-            )  # fmt: skip
+        with self._drill.step("stop kubelet, so that nothing restarts", "systemctl stop kubelet"):
+            self._run("systemctl", "stop", "kubelet")
+        with self._drill.step("stop the control plane", f"crictl stop --timeout={STOP_GRACE_S} {' '.join(COMPONENTS)}"):
+            running = self._running()
+            if running:
+                self._run("crictl", "stop", f"--timeout={STOP_GRACE_S}", *running, timeout_s=STOPPED_WITHIN_S)
+            left = self._running()
+            if left:
+                raise ProcedureFailed(f"containers of the control plane still run: {', '.join(left)}")
         if not self._drill.leaves_out("procedure"):
             self._replace_data(snapshot)
-        with self._drill.step("start the control plane", f"mv {ASIDE}/*.yaml {MANIFESTS}/"):
-            self._run("sh", "-c", f"mv {ASIDE}/*.yaml {MANIFESTS}/")
+        with self._drill.step("start kubelet, and with it the control plane", "systemctl start kubelet"):
+            self._run("systemctl", "start", "kubelet")
         with self._drill.step("wait for the API server", "kubectl get --raw /readyz", by="kubernetes"):
             wait_until(
-                self._knows_us, what="the API server knows its administrator again", within_s=BACK_WITHIN_S, every_s=0.2,
+                self._knows_us, what="the API server knows its administrator again", within_s=self._drill.at_most(BACK_WITHIN_S), every_s=0.2,
                 retry_on=(KubeError,),
             )  # fmt: skip
         with self._drill.step("wait for the nodes", "kubectl wait --for=condition=Ready node --all", by="kubernetes"):
-            self._kube.wait_for_all("Node", condition=node_ready(True), what="all nodes are ready", within_s=BACK_WITHIN_S)
+            self._kube.wait_for_all("Node", condition=node_ready(True), what="all nodes are ready", within_s=self._drill.at_most(BACK_WITHIN_S))
 
     def controllers_work(self, namespace: str, image: str, within_s: float = 60.0) -> None:
         """Check that controllers, scheduler and kubelets follow the restored state: a new Deployment must get its pods.
@@ -148,7 +151,7 @@ class EtcdSnapshots:
             )
             self._kube.wait_for(
                 "Deployment", "after-restore", namespace, condition=deployment_available,
-                what="a Deployment made after the restore gets its pod", within_s=within_s,
+                what="a Deployment made after the restore gets its pod", within_s=self._drill.at_most(within_s),
             )  # fmt: skip
         self._drill.check("a Deployment made after the restore gets its pods", True, "available", "available")
 
@@ -168,20 +171,20 @@ class EtcdSnapshots:
 
     def _address(self) -> str:
         """Return the peer address that the old member had, as its manifest says; a restored one must keep it."""
-        text = self._run("sh", "-c", f"cat {ASIDE}/etcd.yaml")
+        text = self._run("sh", "-c", f"cat {MANIFESTS}/etcd.yaml")
         for line in text.splitlines():
             _, found, address = line.partition("--initial-advertise-peer-urls=https://")
             if found:
                 return address.rpartition(":")[0]
-        raise ProcedureFailed(f"{ASIDE}/etcd.yaml on {self._node.name} names no --initial-advertise-peer-urls")
+        raise ProcedureFailed(f"{MANIFESTS}/etcd.yaml on {self._node.name} names no --initial-advertise-peer-urls")
 
     def _status(self, path: str) -> dict[str, int]:
         answer: dict[str, int] = json.loads(self._run("etcdutl", "snapshot", "status", path, "--write-out=json"))
         return answer
 
-    def _running(self) -> str:
+    def _running(self) -> list[str]:
         names = "|".join(COMPONENTS)
-        return self._run("crictl", "ps", "--quiet", "--name", f"^({names})$").strip()
+        return self._run("crictl", "ps", "--quiet", "--name", f"^({names})$").split()
 
     def _knows_us(self) -> bool:
         return self._kube.ready() and self._kube.get("Namespace", "kube-system") is not None

@@ -67,11 +67,11 @@ class Nodes:
         command = f"kubectl -n {namespace} get pods -l {labels} -o wide --watch"
         with self._drill.step("the pods' toleration of the dead node runs out", command, by="kubernetes"):
             self._kube.wait_for_all(
-                "Pod", namespace, labels=labels, condition=_leaving_or_elsewhere(dead), what=f"no pod holds on to {dead}", within_s=within_s
+                "Pod", namespace, labels=labels, condition=_leaving_or_elsewhere(dead), what=f"no pod holds on to {dead}", within_s=self._drill.at_most(within_s)
             )
         with self._drill.step("other pods take their place", command, by="kubernetes"):
             self._kube.wait_for_all(
-                "Deployment", namespace, labels=labels, condition=_serves, what="the replacements are available", within_s=60
+                "Deployment", namespace, labels=labels, condition=_serves, what="the replacements are available", within_s=self._drill.at_most(60)
             )
 
     def cordon(self, node: str) -> None:
@@ -89,7 +89,7 @@ class Nodes:
             machine.start()
         with self._drill.step("the node is ready", f"kubectl wait --for=condition=Ready node/{machine.name}", by="kubernetes"):
             self._kube.wait_for(
-                "Node", machine.name, condition=node_ready(True), what=f"node {machine.name} is ready", within_s=BACK_WITHIN_S
+                "Node", machine.name, condition=node_ready(True), what=f"node {machine.name} is ready", within_s=self._drill.at_most(BACK_WITHIN_S)
             )
 
     def uncordon(self, node: str) -> None:

@@ -108,11 +108,11 @@ class Velero:
             with self._drill.step("wait for the volumes' data", f"kubectl -n velero get podvolumerestores -l velero.io/restore-name={name}"):
                 self._kube.wait_for_all(
                     "velero.io/v1/PodVolumeRestore", NAMESPACE, labels=f"velero.io/restore-name={name}",
-                    condition=_phase_is("Completed"), what="the volumes' data is restored", within_s=RESTORE_TIMEOUT_S,
+                    condition=_phase_is("Completed"), what="the volumes' data is restored", within_s=self._drill.at_most(RESTORE_TIMEOUT_S),
                 )  # fmt: skip
         with self._drill.step("wait for the workload", f"kubectl -n {backup.namespace} rollout status statefulset", by="kubernetes"):
             self._kube.wait_for_all(
-                "StatefulSet", backup.namespace, condition=statefulset_ready, what="the restored workload is ready", within_s=300
+                "StatefulSet", backup.namespace, condition=statefulset_ready, what="the restored workload is ready", within_s=self._drill.at_most(300)
             )
 
     def _run(self, *arguments: str, **options: Any) -> None:  # noqa: ANN401 - the options of Commands.run

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -183,3 +184,14 @@ def test_threads_record_whole_lines(tmp_path: Path):
     assert [event.t for event in events] == sorted(event.t for event in events)
     for name in range(4):
         assert [event.fields["n"] for event in events if event.fields["thread"] == name] == list(range(200))
+
+
+def test_every_kind_of_event_is_documented():
+    root = Path(__file__).parents[2]
+    documented = set(re.findall(r"^\| `(\w+)`", (root / "docs" / "history.md").read_text(), re.MULTILINE))
+    recorded = {
+        kind
+        for source in (root / "drills").rglob("*.py")
+        for kind in re.findall(r"\.record\(\s*\"(\w+)\"", source.read_text())
+    }
+    assert recorded == documented

@@ -155,6 +155,14 @@ def test_a_stored_drill_is_judged_again_from_record_and_history_alone(tmp_path):
     assert record.rejudge(stricter, History.load(path))["verdict"] == "MISSED"
 
 
+def test_notes_from_after_the_history_are_kept():
+    script = told()
+    script.event("note", 19.9, text="during")
+    stored = made(script, facts={"notes": ["after"]})
+    assert stored["notes"] == ["during", "after"]
+    assert record.rejudge(stored, script.history) == stored
+
+
 def test_judging_again_knows_the_failure_from_the_record_or_from_the_history():
     script = told()
     script.event("failed", 19.99, kinds=["EnvironmentFailed", "DrillError"], message="no disk")
