@@ -302,8 +302,12 @@ class Drill:
         )
 
     def at_most(self, within_s: float) -> float:
-        """How long a step of a procedure should wait that would wait so many seconds: no longer than the drill's patience."""
-        return within_s if self._patience is None else min(within_s, parse_duration(self._patience, "patience").total_seconds())
+        """Shorten the wait of a procedure's step, in seconds, to the drill's patience."""
+        return (
+            within_s
+            if self._patience is None
+            else min(within_s, parse_duration(self._patience, "patience").total_seconds())
+        )
 
     def leaves_out(self, part: str) -> bool:
         """Whether a part is to be left out on purpose, so that the drill must fail."""

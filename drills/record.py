@@ -169,9 +169,7 @@ def _failure_in(history: History) -> Failure | None:
     return next((Failure.from_record(event.fields) for event in history.events("failed")), None)
 
 
-def _measured(
-    history: History, objective: Objective, failure: Failure | None, notes: Iterable[str]
-) -> dict[str, Any]:
+def _measured(history: History, objective: Objective, failure: Failure | None, notes: Iterable[str]) -> dict[str, Any]:
     told = [event.fields["text"] for event in history.events("note")]
     judgement = judge(history, objective, failure)
     events = history.events()

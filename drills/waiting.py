@@ -21,14 +21,14 @@ RETRY_AFTER_CAP_S = 5.0
 
 
 def wait_until(
-    condition: Callable[[], T],
+    condition: Callable[[], T | None],
     *,
     what: str,
     within_s: float,
     every_s: float = 0.2,
     clock: Clock | None = None,
     retry_on: tuple[type[Exception], ...] = (),
-    describe: Callable[[T], str] = repr,
+    describe: Callable[[T | None], str] = repr,
 ) -> T:
     """Call `condition` until its answer is truthy, and return that answer.
 
@@ -54,7 +54,7 @@ def wait_until(
     deadline = ticker.monotonic() + within_s
     state = ""
 
-    def look() -> T:
+    def look() -> T | None:
         nonlocal state
         answer = condition()
         late_s = ticker.monotonic() - deadline
@@ -79,13 +79,16 @@ def wait_until(
             last = in_a_line(error) + (f" (before that: {state})" if state else "")
         raise WaitTimeout(what, deadline_s=within_s, last=last) from error
 
-    return Retrying(
+    met = Retrying(
         retry=retry_if_exception_type(retry_on) | retry_if_result(lambda answer: not answer),
         stop=lambda _: ticker.monotonic() >= deadline,
         wait=pause,
         sleep=ticker.sleep,
         retry_error_callback=give_up,
     )(look)
+    if met is None:  # never: a falsy answer is looked at again until give_up raises; said for the type checker
+        raise WaitTimeout(what, deadline_s=within_s, last=state)
+    return met
 
 
 def in_a_line(error: BaseException) -> str:

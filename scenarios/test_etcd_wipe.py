@@ -22,7 +22,7 @@ pytestmark = pytest.mark.drill(
 
 
 def test_wiped_etcd_is_restored_from_snapshot(drill, cluster, register, web, etcd):
-    """etcd is wiped and restarts empty"""
+    """Etcd is wiped and restarts empty."""
     web.open(replicas=2)
     register.enter(30)
     snapshot = etcd.take()

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.drill(
 
 
 def test_deleted_namespace_is_restored_from_backup(drill, shop, velero):
-    """A namespace is deleted with its volumes"""
+    """A namespace is deleted with its volumes."""
     shop.sell(100)
     velero.backup(shop.namespace)
     shop.sell(20)  # acknowledged after the backup: the data at risk

@@ -16,17 +16,18 @@ pytestmark = pytest.mark.drill(
 )
 
 
-@pytest.mark.drill(runbook="docs/runbooks/node-drain.md", proves="a node is emptied and refilled without users noticing")
+@pytest.mark.drill(
+    runbook="docs/runbooks/node-drain.md", proves="a node is emptied and refilled without users noticing"
+)
 def test_node_is_drained_within_the_disruption_budget(drill, web, cluster, nodes):
-    """A worker is cordoned and drained for maintenance, and uncordoned afterwards"""
+    """A worker is cordoned and drained for maintenance, and uncordoned afterwards."""
     web.open(replicas=4)
     worker = cluster.workers[0].name
 
     drill.holds(web.shows_its_page, web.keeps_its_budget)
-    with drill.disruption(nodes.drained(worker), damage_within="2m"):
-        with drill.recovery("uncordon the node"):
-            nodes.uncordon(worker)
-            web.wait_until_all_serve(60)
+    with drill.disruption(nodes.drained(worker), damage_within="2m"), drill.recovery("uncordon the node"):
+        nodes.uncordon(worker)
+        web.wait_until_all_serve(60)
 
     drill.always_held(web.keeps_its_budget)
     assert drill.rta <= drill.objective.rto
@@ -36,17 +37,21 @@ def test_node_is_drained_within_the_disruption_budget(drill, web, cluster, nodes
     "leaves_after_s",
     [
         pytest.param(10, id="tolerates 10 s"),
-        # Kubernetes' own 300 s cannot meet five minutes: 40 s to notice come on top. It is held against a looser objective.
+        # Kubernetes' own 300 s cannot meet five minutes, 40 s to notice come on top: held against a looser objective.
         pytest.param(
             None,
             id="tolerates 300 s",
-            marks=pytest.mark.drill(rto="1h", source="service tier critical of the backup and DR article, 1.2", slow="7 minutes"),
+            marks=pytest.mark.drill(
+                rto="1h", source="service tier critical of the backup and DR article, 1.2", slow="7 minutes"
+            ),
         ),
     ],
 )
-@pytest.mark.drill(runbook="docs/runbooks/node-loss.md", proves="a dead node's pods come back elsewhere, and the node too")
+@pytest.mark.drill(
+    runbook="docs/runbooks/node-loss.md", proves="a dead node's pods come back elsewhere, and the node too"
+)
 def test_dead_node_is_replaced_by_the_others(drill, web, cluster, nodes, leaves_after_s):
-    """A worker loses its power; Kubernetes notices, its pods move, the worker comes back"""
+    """A worker loses its power; Kubernetes notices, its pods move, the worker comes back."""
     web.open(replicas=1, leaves_dead_node_after_s=leaves_after_s)
     worker = cluster.node(web.pods()[0]["spec"]["nodeName"])
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.drill(
 
 @pytest.mark.drill(rpo="0s", proves="a database pod is replaced and no acknowledged write is lost")
 def test_database_pod_is_replaced_without_losing_a_write(drill, shop, controllers):
-    """The database's pod is killed without grace"""
+    """The database's pod is killed without grace."""
     shop.sell(20)
 
     drill.holds(shop.takes_orders)
@@ -33,7 +33,7 @@ def test_database_pod_is_replaced_without_losing_a_write(drill, shop, controller
 
 @pytest.mark.drill(proves="users do not go down with one of several replicas")
 def test_one_of_several_web_pods_is_replaced(drill, web, controllers):
-    """One of three stateless replicas is killed without grace"""
+    """One of three stateless replicas is killed without grace."""
     web.open(replicas=3)
     victim = web.pods()[0]["metadata"]["name"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from drills.commands import Commands
 from drills.errors import EnvironmentFailed, UsageError
 from drills.faults import BlastRadius, Fault
@@ -61,7 +59,10 @@ class NodeDrained(Fault):
             return []
         if not node or not (node.get("spec") or {}).get("unschedulable") or here & set(self._pods.values()):
             return []
-        return [f"node {self._node} is unschedulable", *(f"pod {pod} with uid {uid} left it" for pod, uid in sorted(self._pods.items()))]
+        return [
+            f"node {self._node} is unschedulable",
+            *(f"pod {pod} with uid {uid} left it" for pod, uid in sorted(self._pods.items())),
+        ]
 
     def heal(self) -> None:
         """Let the node take pods again, if the procedure did not."""
@@ -78,8 +79,13 @@ def node_drained(kube: Kube, node: str, commands: Commands, kubectl: list[str]) 
     pods = {
         f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": pod["metadata"]["uid"]
         for pod in kube.list("Pod", fields=f"spec.nodeName={node}")
-        if all(owner["kind"] not in ("DaemonSet", "Node") for owner in pod["metadata"].get("ownerReferences") or [{"kind": ""}])
+        if all(
+            owner["kind"] not in ("DaemonSet", "Node")
+            for owner in pod["metadata"].get("ownerReferences") or [{"kind": ""}]
+        )
     }
     if not pods:
-        raise UsageError(f"node_drained {node!r}: found no pod on it that a drain would move, accepted: a node with at least one")
+        raise UsageError(
+            f"node_drained {node!r}: found no pod on it that a drain would move, accepted: a node with at least one"
+        )
     return NodeDrained(kube, node, commands, kubectl, pods)

@@ -15,7 +15,7 @@ from typing import Protocol
 from drills.clock import Instant
 from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
-from drills.kube import KubeError, Kube, deployment_available, node_ready
+from drills.kube import Kube, KubeError, deployment_available, node_ready
 from drills.waiting import wait_until
 
 DATA = "/var/lib/etcd"
@@ -80,13 +80,22 @@ class EtcdSnapshots:
         path = f"{SNAPSHOTS}/{taken.utc:%Y%m%dT%H%M%SZ}.db"
         self._run("mkdir", "-p", SNAPSHOTS)
         self._run("etcdctl", "--endpoints=https://127.0.0.1:2379", f"--cacert={PKI}/ca.crt",
-            f"--cert={PKI}/healthcheck-client.crt", f"--key={PKI}/healthcheck-client.key", "snapshot", "save", path)  # fmt: skip
+            f"--cert={PKI}/healthcheck-client.crt", f"--key={PKI}/healthcheck-client.key",
+            "snapshot", "save", path)  # fmt: skip
         status = self._status(path)
         if not status["totalKey"]:
             raise EnvironmentFailed(f"the snapshot {path} holds no key")
-        snapshot = Snapshot(path, taken, status["revision"], status["totalKey"], self._run("sha256sum", path).split()[0])
+        snapshot = Snapshot(
+            path, taken, status["revision"], status["totalKey"], self._run("sha256sum", path).split()[0]
+        )
         self._drill.backup(
-            "etcd-snapshot", path, taken, sha256=snapshot.sha256, revision=snapshot.revision, keys=snapshot.keys, bytes=status["totalSize"]
+            "etcd-snapshot",
+            path,
+            taken,
+            sha256=snapshot.sha256,
+            revision=snapshot.revision,
+            keys=snapshot.keys,
+            bytes=status["totalSize"],
         )
         return snapshot
 
@@ -117,18 +126,26 @@ class EtcdSnapshots:
             self._run("systemctl", "start", "kubelet")
         with self._drill.step("wait for the API server", "kubectl get --raw /readyz", by="kubernetes"):
             wait_until(
-                self._knows_us, what="the API server knows its administrator again", within_s=self._drill.at_most(BACK_WITHIN_S), every_s=0.2,
+                self._knows_us, what="the API server knows its administrator again",
+                within_s=self._drill.at_most(BACK_WITHIN_S), every_s=0.2,
                 retry_on=(KubeError,),
             )  # fmt: skip
         with self._drill.step("wait for the nodes", "kubectl wait --for=condition=Ready node --all", by="kubernetes"):
-            self._kube.wait_for_all("Node", condition=node_ready(True), what="all nodes are ready", within_s=self._drill.at_most(BACK_WITHIN_S))
+            self._kube.wait_for_all(
+                "Node",
+                condition=node_ready(True),
+                what="all nodes are ready",
+                within_s=self._drill.at_most(BACK_WITHIN_S),
+            )
 
     def controllers_work(self, namespace: str, image: str, within_s: float = 60.0) -> None:
         """Check that controllers, scheduler and kubelets follow the restored state: a new Deployment must get its pods.
 
         A watch that survived from before the restore would show here as a Deployment that nobody sees.
         """
-        with self._drill.step("see a new Deployment get its pods", "kubectl create deployment after-restore", by="harness"):
+        with self._drill.step(
+            "see a new Deployment get its pods", "kubectl create deployment after-restore", by="harness"
+        ):
             labels = {"app": "after-restore"}
             self._kube.apply(
                 {
@@ -141,7 +158,14 @@ class EtcdSnapshots:
                         "template": {
                             "metadata": {"labels": labels},
                             "spec": {
-                                "containers": [{"name": "idle", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "600"]}],
+                                "containers": [
+                                    {
+                                        "name": "idle",
+                                        "image": image,
+                                        "imagePullPolicy": "IfNotPresent",
+                                        "command": ["sleep", "600"],
+                                    }
+                                ],
                                 "terminationGracePeriodSeconds": 0,
                             },
                         },

@@ -45,8 +45,12 @@ class Nodes:
         Raises:
             WaitTimeout: it did not notice.
         """
-        with self._drill.step("Kubernetes notices: the heartbeat's grace period", f"kubectl get node {node} --watch", by="kubernetes"):
-            self._kube.wait_for("Node", node, condition=node_ready(False), what=f"node {node} is not ready", within_s=NOTICED_WITHIN_S)
+        with self._drill.step(
+            "Kubernetes notices: the heartbeat's grace period", f"kubectl get node {node} --watch", by="kubernetes"
+        ):
+            self._kube.wait_for(
+                "Node", node, condition=node_ready(False), what=f"node {node} is not ready", within_s=NOTICED_WITHIN_S
+            )
         self._drill.detected(by="kubernetes")
 
     def pods_move(self, namespace: str, labels: str, dead: str, within_s: float) -> None:
@@ -67,11 +71,21 @@ class Nodes:
         command = f"kubectl -n {namespace} get pods -l {labels} -o wide --watch"
         with self._drill.step("the pods' toleration of the dead node runs out", command, by="kubernetes"):
             self._kube.wait_for_all(
-                "Pod", namespace, labels=labels, condition=_leaving_or_elsewhere(dead), what=f"no pod holds on to {dead}", within_s=self._drill.at_most(within_s)
+                "Pod",
+                namespace,
+                labels=labels,
+                condition=_leaving_or_elsewhere(dead),
+                what=f"no pod holds on to {dead}",
+                within_s=self._drill.at_most(within_s),
             )
         with self._drill.step("other pods take their place", command, by="kubernetes"):
             self._kube.wait_for_all(
-                "Deployment", namespace, labels=labels, condition=_serves, what="the replacements are available", within_s=self._drill.at_most(60)
+                "Deployment",
+                namespace,
+                labels=labels,
+                condition=_serves,
+                what="the replacements are available",
+                within_s=self._drill.at_most(60),
             )
 
     def cordon(self, node: str) -> None:
@@ -87,9 +101,15 @@ class Nodes:
         """
         with self._drill.step("switch the node on again", f"power on {machine.name}"):
             machine.start()
-        with self._drill.step("the node is ready", f"kubectl wait --for=condition=Ready node/{machine.name}", by="kubernetes"):
+        with self._drill.step(
+            "the node is ready", f"kubectl wait --for=condition=Ready node/{machine.name}", by="kubernetes"
+        ):
             self._kube.wait_for(
-                "Node", machine.name, condition=node_ready(True), what=f"node {machine.name} is ready", within_s=self._drill.at_most(BACK_WITHIN_S)
+                "Node",
+                machine.name,
+                condition=node_ready(True),
+                what=f"node {machine.name} is ready",
+                within_s=self._drill.at_most(BACK_WITHIN_S),
             )
 
     def uncordon(self, node: str) -> None:
@@ -99,15 +119,20 @@ class Nodes:
                 self._run("uncordon", node)
         found = self._kube.get("Node", node) or {}
         closed = bool((found.get("spec") or {}).get("unschedulable"))
-        self._drill.check(f"node {node} takes pods again", not closed, "schedulable", "unschedulable" if closed else "schedulable")
+        self._drill.check(
+            f"node {node} takes pods again", not closed, "schedulable", "unschedulable" if closed else "schedulable"
+        )
 
     def _run(self, *arguments: str) -> None:
         self._drill.commands.run([*self._kubectl, *arguments], timeout_s=60)
 
 
 def _leaving_or_elsewhere(dead: str) -> Callable[[dict[str, Any] | None], bool]:
-    return lambda pod: bool(pod) and (
-        "deletionTimestamp" in pod["metadata"] or (pod["spec"].get("nodeName") or "") not in ("", dead)  # type: ignore[index] # not None here
+    return lambda pod: (
+        bool(pod)
+        and (
+            "deletionTimestamp" in pod["metadata"] or (pod["spec"].get("nodeName") or "") not in ("", dead)  # type: ignore[index] # not None here
+        )
     )
 
 

@@ -25,7 +25,16 @@ class Controllers:
             self._kube.patch(kind, name, {"spec": {"replicas": 0}}, namespace)
             return
         ready = {"StatefulSet": statefulset_ready, "Deployment": deployment_available}[kind]
-        with self._drill.step(f"the controller replaces the pod of {name}", f"kubectl -n {namespace} rollout status {kind.lower()}/{name}", by="kubernetes"):
+        with self._drill.step(
+            f"the controller replaces the pod of {name}",
+            f"kubectl -n {namespace} rollout status {kind.lower()}/{name}",
+            by="kubernetes",
+        ):
             self._kube.wait_for(
-                kind, name, namespace, condition=ready, what=f"{kind} {name} has all its pods ready", within_s=self._drill.at_most(REPLACED_WITHIN_S)
+                kind,
+                name,
+                namespace,
+                condition=ready,
+                what=f"{kind} {name} has all its pods ready",
+                within_s=self._drill.at_most(REPLACED_WITHIN_S),
             )

@@ -61,13 +61,18 @@ class Velero:
         found = self._kube.get("velero.io/v1/Backup", name, NAMESPACE)
         status = (found or {}).get("status") or {}
         if status.get("phase") != "Completed":
-            raise EnvironmentFailed(f"backup {name} ended as {status.get('phase') or 'nothing'}: {status.get('failureReason', '')}")
+            raise EnvironmentFailed(
+                f"backup {name} ended as {status.get('phase') or 'nothing'}: {status.get('failureReason', '')}"
+            )
         backup = Backup(name, namespace, _moment(status["startTimestamp"]))
         files = self._kube.list("velero.io/v1/PodVolumeBackup", NAMESPACE, labels=f"velero.io/backup-name={name}")
         self._drill.backup(
             "velero", name, backup.started,
-            phase=status["phase"], expires=status.get("expiration", ""), items=(status.get("progress") or {}).get("itemsBackedUp", 0),
-            volumes=len(files), volume_bytes=sum(int((one["status"].get("progress") or {}).get("bytesDone", 0)) for one in files),
+            phase=status["phase"],
+            expires=status.get("expiration", ""),
+            items=(status.get("progress") or {}).get("itemsBackedUp", 0),
+            volumes=len(files),
+            volume_bytes=sum(int((one["status"].get("progress") or {}).get("bytesDone", 0)) for one in files),
             volume_snapshots=",".join(sorted(one["status"].get("snapshotID", "") for one in files)),
         )  # fmt: skip
         return backup
@@ -83,7 +88,8 @@ class Velero:
             found = [
                 Backup(one["metadata"]["name"], namespace, _moment(one["status"]["startTimestamp"]))
                 for one in self._kube.list("velero.io/v1/Backup", NAMESPACE)
-                if (one.get("status") or {}).get("phase") == "Completed" and namespace in one["spec"].get("includedNamespaces", [])
+                if (one.get("status") or {}).get("phase") == "Completed"
+                and namespace in one["spec"].get("includedNamespaces", [])
             ]
             if not found:
                 raise ProcedureFailed(f"no completed backup holds namespace {namespace}")
@@ -105,18 +111,31 @@ class Velero:
             self._run("restore", "logs", name, timeout_s=60, check=False)
             raise ProcedureFailed(f"restore {name} ended as {phase}")
         if self._kube.list("velero.io/v1/PodVolumeRestore", NAMESPACE, labels=f"velero.io/restore-name={name}"):
-            with self._drill.step("wait for the volumes' data", f"kubectl -n velero get podvolumerestores -l velero.io/restore-name={name}"):
+            with self._drill.step(
+                "wait for the volumes' data",
+                f"kubectl -n velero get podvolumerestores -l velero.io/restore-name={name}",
+            ):
                 self._kube.wait_for_all(
                     "velero.io/v1/PodVolumeRestore", NAMESPACE, labels=f"velero.io/restore-name={name}",
-                    condition=_phase_is("Completed"), what="the volumes' data is restored", within_s=self._drill.at_most(RESTORE_TIMEOUT_S),
+                    condition=_phase_is("Completed"),
+                    what="the volumes' data is restored",
+                    within_s=self._drill.at_most(RESTORE_TIMEOUT_S),
                 )  # fmt: skip
-        with self._drill.step("wait for the workload", f"kubectl -n {backup.namespace} rollout status statefulset", by="kubernetes"):
+        with self._drill.step(
+            "wait for the workload", f"kubectl -n {backup.namespace} rollout status statefulset", by="kubernetes"
+        ):
             self._kube.wait_for_all(
-                "StatefulSet", backup.namespace, condition=statefulset_ready, what="the restored workload is ready", within_s=self._drill.at_most(300)
+                "StatefulSet",
+                backup.namespace,
+                condition=statefulset_ready,
+                what="the restored workload is ready",
+                within_s=self._drill.at_most(300),
             )
 
     def _run(self, *arguments: str, **options: Any) -> None:  # noqa: ANN401 - the options of Commands.run
-        self._drill.commands.run([self._program, "--kubeconfig", str(self._kubeconfig), "--namespace", NAMESPACE, *arguments], **options)
+        self._drill.commands.run(
+            [self._program, "--kubeconfig", str(self._kubeconfig), "--namespace", NAMESPACE, *arguments], **options
+        )
 
 
 def _moment(stamp: str) -> datetime:

@@ -1,0 +1,129 @@
+"""The README's table of scenarios: what the drills of one committed run achieved, so that no figure is typed by hand.
+
+    python -m drills.reports.scenario_table README.md docs/sample
+
+rewrites what stands between the two markers. Exit codes: 0 done, 2 bad input.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from drills.errors import UsageError
+from drills.record import write_atomically
+from drills.verdicts import Verdict
+
+from .palette import VERDICT_WORD
+from .view import View, read_run
+from .words import NEVER, NOT_MEASURED, bounds, objective, seconds
+
+BEGIN, END = "<!-- scenarios -->", "<!-- /scenarios -->"
+_COLUMNS = ("Disaster", "Runbook", "Verdict", "RTA / RTO", "RPA / RPO", "Acknowledged writes lost")
+
+
+def table(evidence_run: Path) -> str:
+    """Lay out the records of one run as a Markdown table, a row a drill, in the order they were held.
+
+    Scenario and runbook are links as the records name them: relative to the repository's root.
+
+    Raises:
+        UsageError: the directory holds no record, one that cannot be read, or one of a sabotaged drill, which says
+            nothing about recovery.
+
+    """
+    if not evidence_run.is_dir():
+        raise UsageError(f"{evidence_run}: found no directory; accepted: a run's directory")
+    views, problems = read_run(evidence_run)
+    if problems:
+        raise UsageError(f"{problems[0].path}: found {problems[0].found}; accepted: a record.json")
+    for view in views:
+        if view.sabotage:
+            raise UsageError(
+                f"{view.place}, field sabotage: found {', '.join(view.sabotage)}; accepted: drills held in earnest"
+            )
+    if not views:
+        raise UsageError(f"{evidence_run}: found no record.json below it; accepted: a run that left one")
+    rows = [_COLUMNS, tuple("---" for _ in _COLUMNS), *(_row(view) for view in views)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
+
+
+def rewrite(document: Path, evidence_run: Path) -> None:
+    """Put the table of a run between the markers of a document; the document changes as a whole or not at all.
+
+    Raises:
+        UsageError: as `table`, or the document has not each marker once, in their order.
+
+    """
+    head, _, foot = parts(document)
+    write_atomically(document, f"{head}{BEGIN}\n{table(evidence_run)}\n{END}{foot}")
+
+
+def parts(document: Path) -> tuple[str, str, str]:
+    """Split a document into what stands before, between and after the markers, the markers themselves left out.
+
+    Raises:
+        UsageError: it cannot be read, or has not each marker once, in their order.
+
+    """
+    try:
+        text = document.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{document}: found it unreadable ({error}); accepted: a text with {BEGIN} and {END}"
+        ) from error
+    if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
+        raise UsageError(
+            f"{document}: found {text.count(BEGIN)} {BEGIN} and {text.count(END)} {END}; accepted: one pair"
+        )
+    head, _, rest = text.partition(BEGIN)
+    between, _, foot = rest.partition(END)
+    return head, between.strip(), foot
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Rewrite the table of the document named first from the run named second; returns the exit code."""
+    try:
+        rewrite(*_paths(sys.argv[1:] if arguments is None else arguments))
+    except UsageError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+def _paths(arguments: Sequence[str]) -> tuple[Path, Path]:
+    if len(arguments) != 2:
+        raise UsageError(f"arguments: found {len(arguments)}; accepted: a document and a run's directory")
+    return Path(arguments[0]), Path(arguments[1])
+
+
+def _row(view: View) -> tuple[str, ...]:
+    runbook = view.text("runbook")
+    acknowledged, lost = view.writes("acknowledged"), view.writes("lost")
+    no_data = view.rpo_s is None and not acknowledged
+    never = NEVER if view.verdict is Verdict.MISSED and not view.phase("restored") else NOT_MEASURED
+    return (
+        _link(view.title, view.scenario),
+        _link(Path(runbook).stem, runbook) if runbook else "none named",
+        VERDICT_WORD[view.verdict],
+        f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s, never)} / {objective(view.rto_s)}",
+        "no data at stake" if no_data else f"{seconds(view.rpa_s)} / {objective(view.rpo_s)}",
+        "no data at stake" if no_data else f"{_count(lost)} of {_count(acknowledged)}",
+    )
+
+
+def _link(text: str, target: str) -> str:
+    words = _cell(text).replace("[", "(").replace("]", ")")  # a parametrized drill's title ends in "[its parameters]"
+    return f"[{words}]({target})" if target else words
+
+
+def _cell(text: str) -> str:
+    """Keep a text within its cell."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _count(number: int | None) -> str:
+    return "unknown" if number is None else str(number)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
