@@ -1,0 +1,54 @@
+# `make drill` holds the drills, `make test` tests the harness. Each does all of its own set-up, once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAGE := tools/stage.sh
+# What `make drill` passes on to pytest, such as DRILL_ARGS="-k etcd".
+DRILL_ARGS ?=
+
+.PHONY: help drill drill-all test lint unit end-to-end bench setup times clean
+
+help:
+	@echo "make drill      hold the founding drills on real kind clusters; evidence/ gets the results"
+	@echo "make drill-all  hold every drill, the slow ones too"
+	@echo "make test       lint, types, unit, plugin and packaging tests, then real drills and their sabotaged twins"
+	@echo "make bench      how far the probe is off, and what the harness adds to the bare commands"
+	@echo "make clean      remove the virtual environment and what tests left; images and caches stay (drills images clean)"
+
+drill: setup
+	@$(BIN)/drills run $(DRILL_ARGS)
+
+drill-all: setup
+	@$(BIN)/drills run --drill-all --durations=0 $(DRILL_ARGS)
+
+test: times setup
+	@$(STAGE) lint $(BIN)/ruff check --quiet .
+	@$(STAGE) format $(BIN)/ruff format --quiet --check .
+	@$(STAGE) types $(BIN)/mypy --no-error-summary
+	@$(STAGE) "unit tests" $(BIN)/pytest -q tests/unit tests/fixtures
+	@$(STAGE) "unit tests, other client" env PYTHON=$(BIN)/python tests/clients.sh
+	@$(STAGE) "plugin and packaging tests" $(BIN)/pytest -q tests/plugin tests/packaging
+	@$(STAGE) "images" $(BIN)/drills images get
+	@$(STAGE) "real drills" $(BIN)/pytest tests/e2e
+	@$(STAGE)
+
+bench: setup
+	@$(BIN)/python -m bench
+
+setup: $(VENV)/ready
+
+# The pins are resolved for every Python and platform: pip alone takes minutes to find versions that fit together.
+$(VENV)/ready: requirements.txt pyproject.toml tools/system-packages.sh
+	@$(STAGE) "system packages" env PYTHON=$(PYTHON) tools/system-packages.sh
+	@echo "Setting up $(VENV) with the pinned Python packages"
+	@$(STAGE) "virtual environment" $(PYTHON) -m venv --clear $(VENV)
+	@$(STAGE) "Python packages" $(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+times:
+	@rm -f .stages
+
+clean:
+	rm -rf $(VENV) .stages .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info

@@ -1,0 +1,82 @@
+"""Real drills, held as a user holds them: pytest in a process of its own, on real clusters."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drills.fixtures import engine as engines
+from drills.fixtures.engine import Engine
+from drills.fixtures.images.store import prepare
+
+from .footprint import footprint
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A run that is over."""
+
+    code: int
+    output: str
+    evidence: Path
+
+    @property
+    def directory(self) -> Path:
+        return (self.evidence / "latest").resolve()
+
+    @property
+    def records(self) -> dict[str, dict[str, Any]]:
+        return {path.parent.name: json.loads(path.read_text()) for path in sorted(self.directory.glob("*/record.json"))}
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        return {name: record["verdict"] for name, record in self.records.items()}
+
+
+def command(*arguments: str, evidence: Path) -> list[str]:
+    return [sys.executable, "-m", "pytest", "scenarios", "--evidence-dir", str(evidence), *arguments]
+
+
+def hold(*arguments: str, evidence: Path, timeout_s: float = 1500) -> Held:
+    done = subprocess.run(
+        command(*arguments, evidence=evidence),
+        cwd=ROOT, env=environment(), timeout=timeout_s, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    sys.stdout.write(done.stdout)  # pytest shows it where a test fails
+    return Held(done.returncode, done.stdout, evidence)
+
+
+def environment() -> dict[str, str]:
+    """What a user's shell would give: nothing of the pytest that runs these tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "DRILLS_", "COV_"))}
+
+
+def drills(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "drills.command", *arguments],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    with engines.engine() as found:
+        prepare(found)
+        yield found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left(engine: Engine) -> Iterator[None]:
+    before = footprint(engine)
+    yield
+    assert footprint(engine).beyond(before) == {}
