@@ -7,7 +7,7 @@ STAGE := tools/stage.sh
 # What `make drill` passes on to pytest, such as DRILL_ARGS="-k etcd".
 DRILL_ARGS ?=
 
-.PHONY: help drill drill-all test lint unit end-to-end bench setup times clean
+.PHONY: help drill drill-all test bench setup times clean
 
 help:
 	@echo "make drill      hold the founding drills on real kind clusters; evidence/ gets the results"

@@ -37,7 +37,7 @@ def test_node_is_drained_within_the_disruption_budget(drill, web, cluster, nodes
     "leaves_after_s",
     [
         pytest.param(10, id="tolerates 10 s"),
-        # Kubernetes' own 300 s cannot meet five minutes, 40 s to notice come on top: held against a looser objective.
+        # Kubernetes' own 300 s cannot meet five minutes, 50 s to notice come on top: held against a looser objective.
         pytest.param(
             None,
             id="tolerates 300 s",

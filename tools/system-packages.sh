@@ -18,6 +18,9 @@ docker version >/dev/null 2>&1 || podman version >/dev/null 2>&1 || {
 }
 # Only images that are built from source need it; where a registry answers nothing is built.
 command -v mmdebstrap >/dev/null || missing="$missing mmdebstrap"
+# Debian's packages are signed, and other systems do not have its keys.
+[ -d /usr/share/keyrings ] && ls /usr/share/keyrings/debian-archive-* >/dev/null 2>&1 ||
+    missing="$missing debian-archive-keyring"
 
 [ -n "$missing" ] || exit 0
 

@@ -34,7 +34,7 @@ class Node(Protocol):
 class NodeStopped(Fault):
     """A node loses its power.
 
-    Kubernetes notices after 40 s (node-monitor-grace-period); waiting for its Ready condition would count that as the
+    Kubernetes notices after 50 s (node-monitor-grace-period); waiting for its Ready condition would count that as the
     disaster's own time, though the service is down from the first moment. So the proof comes from outside the cluster:
     what runs the node says that it is off, and its kubelet, where it answered before, answers no more.
     """

@@ -40,7 +40,7 @@ class Nodes:
         return node_drained(self._kube, node, self._drill.commands, self._kubectl)
 
     def noticed(self, node: str) -> None:
-        """Wait until Kubernetes has noticed that a node is dead: no heartbeat for its grace period, 40 s by default.
+        """Wait until Kubernetes has noticed that a node is dead: no heartbeat for its grace period, 50 s by default.
 
         Raises:
             WaitTimeout: it did not notice.
