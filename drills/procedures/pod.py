@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from drills.drill import Drill
-from drills.kube import Kube, Manifest, deployment_available, statefulset_ready
+from drills.kube import Kube, deployment_available, statefulset_ready
+from drills.waiting import wait_until
 
 REPLACED_WITHIN_S = 120.0
 
@@ -23,8 +24,10 @@ class Controllers:
         """
         if self._drill.leaves_out("procedure"):  # no controller that would act: it is told to want no pods
             self._kube.patch(kind, name, {"spec": {"replicas": 0}}, namespace)
-            self._kube.wait_for(
-                kind, name, namespace, condition=_stands_empty, what=f"{kind} {name} has no pods", within_s=60
+            wait_until(
+                lambda: not self._kube.list("Pod", namespace, labels=f"app={name}"),
+                what=f"{kind} {name} has no pods",
+                within_s=60,
             )
             return
         ready = {"StatefulSet": statefulset_ready, "Deployment": deployment_available}[kind]
@@ -41,7 +44,3 @@ class Controllers:
                 what=f"{kind} {name} has all its pods ready",
                 within_s=self._drill.at_most(REPLACED_WITHIN_S),
             )
-
-
-def _stands_empty(found: Manifest | None) -> bool:
-    return bool(found) and not ((found or {}).get("status") or {}).get("replicas")
