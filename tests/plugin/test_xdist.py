@@ -1,0 +1,115 @@
+"""Drills on several workers are one run: begun, ended and reported by the controller."""
+
+import matplotlib as mpl
+import pytest
+
+pytest.importorskip("xdist")
+
+pytest_plugins = ["pytester"]
+
+# Each goes on only when the other was begun, so both workers hold one.
+TWO = """
+import time
+from pathlib import Path
+
+@pytest.mark.parametrize("place", ["here", "there"])
+@pytest.mark.drill(rto={rto!r})
+def test_outage(drill, service, platform, place):
+    drill.describe(worker=os.environ["PYTEST_XDIST_WORKER"], platform=platform.name)
+    while len(list(drill.directory.parent.glob("*/history.jsonl"))) < 2:
+        time.sleep(0.01)
+    drill.holds(service.probe())
+    with drill.disruption(Unplugged(service)), drill.recovery("plug it in"):
+        service.up = True
+"""
+
+
+def test_two_workers_make_one_run_with_one_report(session_of, monkeypatch):
+    monkeypatch.setenv("MPLCONFIGDIR", mpl.get_cachedir())  # in a new home matplotlib would search all fonts again
+    session = session_of(TWO.format(rto="30s"), "-n", "2", reports=True)
+    assert session.code == 0
+    assert session.counts["passed"] == 2
+    assert session.verdicts == {"outage_here": "MET", "outage_there": "MET"}  # one START, one END, both records
+    records = session.records.values()
+    assert {record["worker"] for record in records} == {"gw0", "gw1"}
+    assert len({record["platform"] for record in records}) == 2  # or their clusters would clash
+    assert all(record["platform"].startswith(session.run.name[-4:]) for record in records)
+    assert sorted(session.about["drills"]) == [
+        "test_scenarios.py::test_outage[here]",
+        "test_scenarios.py::test_outage[there]",
+    ]
+    assert "-n" in session.about["command"]
+    assert session.output.count("disaster recovery drills") == 1
+    assert (session.run / "report.html").is_file()
+
+
+def test_the_records_make_the_exit_code(session_of):
+    session = session_of(TWO.format(rto="1ms"), "-n", "2")
+    assert session.code == 1
+    assert session.verdicts == {"outage_here": "MISSED", "outage_there": "MISSED"}
+
+
+def test_bad_usage_is_told_once_and_touches_nothing(session_of):
+    session = session_of(TWO.format(rto="soon"), "-n", "2", own_process=True)
+    assert session.code == pytest.ExitCode.USAGE_ERROR
+    assert session.output.count("rto: found 'soon'") == 1
+    assert not session.evidence.exists()
+
+
+def test_without_drills_there_is_no_run(session_of):
+    session = session_of("def test_sums():\n    assert 1 + 1 == 2\n", "-n", "1")
+    assert session.code == 0
+    assert not session.evidence.exists()
+
+
+def test_slow_drills_wait_for_drill_all(session_of):
+    session = session_of(TWO.format(rto="30s").replace("rto=", "slow='an hour', rto="), "-n", "1")
+    assert session.code == 0
+    assert session.counts == {"skipped": 2}
+    assert not session.evidence.exists()
+
+
+def test_a_worker_that_dies_takes_its_drill_along_and_no_pass(session_of):
+    dies = "@pytest.mark.drill(rto='30s')\ndef test_outage(drill):\n    os._exit(0)\n"
+    session = session_of(dies, "-n", "1", "--max-worker-restart", "0")
+    assert session.code == 3
+    assert session.records == {}
+    start, end = session.log
+    assert (start["event"], end["event"]) == ("start", "end")
+    assert end["verdicts"] == {"outage": "INCONCLUSIVE"}
+
+
+def test_a_worker_that_takes_over_joins_the_same_run(session_of):
+    dies_once = """
+@pytest.mark.drill(rto="30s")
+def test_dies(drill):
+    os._exit(0)
+
+@pytest.mark.drill(rto="30s")
+def test_outage(drill, service):
+    drill.holds(service.probe())
+    with drill.disruption(Unplugged(service)), drill.recovery("plug it in"):
+        service.up = True
+"""
+    session = session_of(dies_once, "-n", "1")
+    assert session.code == 3
+    assert session.log[-1]["verdicts"] == {"dies": "INCONCLUSIVE", "outage": "MET"}
+    assert len(session.log) == 2
+    assert session.run.is_dir()
+
+
+@pytest.mark.parametrize("whom", ["os.getppid()", "os.getpid()"], ids=["the controller", "the worker"])
+def test_sigterm_ends_the_run_in_order(session_of, whom):
+    stopped = f"""
+@pytest.mark.drill(rto="30s")
+def test_outage(drill, service):
+    drill.holds(service.probe())
+    with drill.disruption(Unplugged(service)):
+        os.kill({whom}, signal.SIGTERM)
+        while True:
+            signal.pause()
+"""
+    session = session_of(stopped, "-n", "1", "--max-worker-restart", "0", own_process=True)
+    assert session.code == 3
+    assert session.verdicts == {"outage": "INCONCLUSIVE"}
+    assert "KeyboardInterrupt" in session.records["outage"]["why"]
