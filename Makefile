@@ -26,9 +26,9 @@ test: times setup
 	@$(STAGE) lint $(BIN)/ruff check --quiet .
 	@$(STAGE) format $(BIN)/ruff format --quiet --check .
 	@$(STAGE) types $(BIN)/mypy --no-error-summary
-	@$(STAGE) "unit tests" $(BIN)/pytest -q tests/unit tests/fixtures
+	@$(STAGE) "unit and plugin tests" $(BIN)/pytest -q -n 2 --dist loadfile tests/unit tests/fixtures tests/plugin
 	@$(STAGE) "unit tests, other client" env PYTHON=$(BIN)/python tests/clients.sh
-	@$(STAGE) "plugin and packaging tests" $(BIN)/pytest -q tests/plugin tests/packaging
+	@$(STAGE) "packaging tests" $(BIN)/pytest -q tests/packaging
 	@$(STAGE) "images" $(BIN)/drills images get
 	@$(STAGE) "real drills" $(BIN)/pytest tests/e2e
 	@$(STAGE)

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from drills import runs
+from drills import plan_commands, runs, seal_commands, signoff_commands
 from drills.errors import EnvironmentFailed, UsageError, WaitTimeout
 
 app = typer.Typer(
@@ -24,6 +24,9 @@ app = typer.Typer(
 )
 log = typer.Typer(help="The hash-chained log of all runs.", no_args_is_help=True)
 app.add_typer(log, name="log")
+plan_commands.register(app)
+signoff_commands.register(app)
+seal_commands.register(app)
 
 
 def _version(wanted: bool) -> None:

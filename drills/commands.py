@@ -13,6 +13,7 @@ from pathlib import Path
 from drills.clock import Clock, SystemClock, stamp
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.history import History
+from drills.redaction import SECRETS
 
 _KEPT = 4000  # characters of each stream that are logged: enough for a stack trace, too little for a dump of a cluster
 _TERM_GRACE_S = 2.0
@@ -109,7 +110,7 @@ class Commands:
         return Completed(words, process.returncode, stdout, stderr, seconds)
 
     def _append(self, utc: str, command: str, output: str, end: str) -> None:
-        text = f"{utc} $ {command}\n{output}{end}\n"
+        text = SECRETS.clean(f"{utc} $ {command}\n{output}{end}\n")
         with self._lock:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("a", encoding="utf-8") as file:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -219,6 +220,51 @@ class Drill:
             self._heal(fault, None)
 
     @contextmanager
+    def validation(
+        self, copy: Fault, readers: Sequence[Reader], *, within: float | str | timedelta | None = None
+    ) -> Iterator[Drill]:
+        """Validate a backup without a disaster: run the body, which restores a copy, and audit the copy's data.
+
+        Nothing is broken. The record's kind is "validation", and the RTA of it is the time from here to the copy's
+        data verified; the RPA is what a disaster at this instant would cost. The original goes on meanwhile.
+
+        Args:
+            copy: stands where a fault would: `inject` does nothing, `proof` tells of the copy, `heal` removes it.
+            readers: read the copy's ledgers, in the order in which the originals are watched.
+            within: how long the data may take to be readable once the body is through; by default as for
+                `disruption`.
+
+        Raises:
+            NotSteady: if the steady state of the original does not hold.
+            FaultHadNoEffect: if there was a copy before, or the body made none.
+            NotRecovered: if the copy's data could not be read.
+
+        """
+        if self._issued_t is not None:
+            raise UsageError("validation: found after another disruption, accepted: one a drill")
+        if len(readers) != len(self._ledgers):
+            raise UsageError(
+                f"validation: found {len(readers)} readers, accepted: one for each of {len(self._ledgers)}"
+            )
+        patience_s = self._patience_s(within)
+        with self._noting_failure():
+            self._wait_until_steady()
+            self._refuse_old_damage(copy)
+        at = self.history.clock.now()
+        self._issued_t = self.history.seconds(at.monotonic)
+        self._record_fault(copy, "issued", at=at, kind="validation", left_out=self.leaves_out("fault"))
+        self._damaged = True  # there is none; the procedure may begin
+        try:
+            yield self
+            self._audit(copy, readers, patience_s)
+        except BaseException as cause:
+            self.failed(cause)
+            self._heal(copy, cause)
+            raise
+        else:
+            self._heal(copy, None)
+
+    @contextmanager
     def recovery(self, title: str, by: str = "harness") -> Iterator[None]:
         """Run the procedure under test; the damage must have been seen.
 
@@ -265,6 +311,14 @@ class Drill:
     def check(self, name: str, ok: bool, expected: object = "", got: object = "") -> None:
         """Keep the outcome of one recovery check; a failed one makes the verdict MISSED."""
         self.history.record("check", name=name, ok=bool(ok), expected=str(expected), got=str(got))
+
+    def deviates(self, how: str) -> None:
+        """Note how the drill is held otherwise than planned; works at any time before its end."""
+        self.history.record("deviation", text=_told("deviates", how))
+
+    def relaxes(self, control: str) -> None:
+        """Note a security control that is relaxed for the drill: a firewall opened, an alert muted."""
+        self.history.record("relaxed_control", text=_told("relaxes", control))
 
     def always_held(self, probe: Probe) -> None:
         """Check that a probe had not one bad reading during the whole drill."""
@@ -524,6 +578,28 @@ class Drill:
             self.phase("verified", at=verified)
         self.phase("stable", at=self.history.instant(stable))
 
+    def _audit(self, copy: Fault, readers: Sequence[Reader], patience_s: float) -> None:
+        """See that there is a copy, read its data, and that the original is as steady as before."""
+        proof = copy.proof()
+        if not proof:
+            raise FaultHadNoEffect(f"nothing was restored to {copy.target}, so nothing was validated")
+        self._record_fault(copy, "proved", proof=proof)
+        try:
+            deadline = self.clock.monotonic() + patience_s
+            self._read_back(deadline, readers)
+            verified = self.history.clock.now()
+            self._stop_writers(deadline)
+            for name in self._users():
+                self._sampling.wait_for_good(
+                    name, 1, self._left(deadline), since=self.history.seconds(verified.monotonic)
+                )
+        except WaitTimeout as error:
+            raise NotRecovered(
+                f"the copy was not verified within {patience_s:g} s: {error.what}", error.last
+            ) from error
+        self.phase("verified", at=verified)
+        self.phase("stable")
+
     def _left(self, deadline: float) -> float:
         return max(0.0, deadline - self.clock.monotonic())
 
@@ -534,8 +610,9 @@ class Drill:
         for writer, _ in self._ledgers:
             writer.stop()
 
-    def _read_back(self, deadline: float) -> None:
-        for writer, reader in self._ledgers:
+    def _read_back(self, deadline: float, readers: Sequence[Reader] = ()) -> None:
+        for (writer, own), other in zip_longest(self._ledgers, readers):
+            reader = other or own
             asked = self.history.elapsed()
             rows = _patiently(reader.read, f"ledger {writer.name!r} to be read back", self._left(deadline), self.clock)
             self.history.record(
@@ -552,6 +629,12 @@ class Drill:
             self._read_back(self.clock.monotonic() + _LAST_LOOK_S)
         except DrillError as error:
             self.history.record("note", text=f"the data could not be read back either: {error}")
+
+
+def _told(method: str, text: str) -> str:
+    if not text.strip():
+        raise UsageError(f"{method}: found no text, accepted: what an auditor should know")
+    return text
 
 
 def _patiently(read: Callable[[], T], what: str, within_s: float, clock: Clock) -> T:

@@ -12,6 +12,7 @@
      +- WaitTimeout           MISSED once the damage is proved, INCONCLUSIVE before
      +- BadReading            no verdict: one reading of a probe
      +- WriteRefused          no verdict: one write of a workload
+     +- NotGenuine            no verdict: evidence that is not what was signed
 
 A failed recovery is a drill result, not a crash; a crash of the harness is never a pass.
 """
@@ -77,3 +78,7 @@ class BadReading(DrillError):
 
 class WriteRefused(DrillError):
     """A store did not acknowledge a write, or could not be read; the outcome of the write is unknown."""
+
+
+class NotGenuine(DrillError):
+    """A signature, a digest or a time stamp does not hold: the evidence is not what was signed."""

@@ -18,6 +18,7 @@ from typing import Any, Self, TextIO
 
 from drills.clock import Clock, Instant, SystemClock, parse_stamp, stamp
 from drills.errors import UsageError
+from drills.redaction import SECRETS
 
 SCHEMA = "pytest-drills/history/v1"
 _RESERVED = frozenset({"t", "utc", "kind"})
@@ -100,7 +101,7 @@ class History:
             if not self._writable:
                 raise UsageError(f"event {kind!r}: found a history that is closed, accepted: one that is being written")
             moment = at or self.clock.now()
-            line = Event(self.seconds(moment.monotonic), stamp(moment.utc), kind, fields).line()
+            line = SECRETS.clean(Event(self.seconds(moment.monotonic), stamp(moment.utc), kind, fields).line())
             # Kept as it reads back (tuples as lists), so that live and stored histories measure the same.
             event = Event.from_line(line)
             if self._file is not None:

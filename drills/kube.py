@@ -294,6 +294,17 @@ class Kube:
         }
         return self._send("GET", self._find("Pod").path(namespace, pod, "log"), query=query).decode(errors="replace")
 
+    def running_pods(self, node: str, *, timeout_s: float | None = None) -> Manifests:
+        """Return the pods that a node's container runtime runs now: its kubelet is asked, and that asks the runtime.
+
+        Raises:
+            KubeError: one of the two did not answer.
+
+        """
+        path = self._find("Node").path(None, node, "proxy") + "/runningpods/"
+        found: Manifests = self._json("GET", path, timeout_s=timeout_s).get("items") or []
+        return found
+
     def events(self, namespace: str | None = None) -> Manifests:
         """Return the events of a namespace (or of all), the oldest first."""
 

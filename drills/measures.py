@@ -144,6 +144,15 @@ def issued_at(history: Source) -> float | None:
     return next((e.t for e in _of(history, "fault") if e.fields.get("state") == "issued"), None)
 
 
+def kind(history: Source) -> str:
+    """What was held: a "disaster", or a "validation" of a backup, in which nothing is broken.
+
+    In a validation the clock runs from its start instead of the fault's instant, to the data of the copy verified.
+    """
+    held = {e.fields.get("kind", "disaster") for e in _of(history, "fault") if e.fields.get("state") == "issued"}
+    return "validation" if "validation" in held else "disaster"
+
+
 def phase_at(history: Source, name: str) -> float | None:
     """When a phase began first; None when it never did."""
     return next((e.t for e in _of(history, "phase") if e.fields.get("name") == name), None)
@@ -210,6 +219,8 @@ def recovery_time(history: Source, until: float | None = None) -> RecoveryTime |
     Without any bad reading the value is 0, and `high_s` the longest time in which an outage could have hidden
     between two good readings.
 
+    In a validation (see `kind`) it is the time from its start to the copy's data verified.
+
     Returns:
         None when no fault was issued, the service never came back for good, or a ledger was written and not read back.
 
@@ -218,6 +229,10 @@ def recovery_time(history: Source, until: float | None = None) -> RecoveryTime |
     probes = probe_names(history, "user")
     if issued is None or not probes or not _all_read_back(history):
         return None
+    if kind(history) == "validation":
+        verified = phase_at(history, "verified")
+        took = None if verified is None else _us(verified - issued)
+        return None if took is None else RecoveryTime(took, took, took)
     end = measured_until(history) if until is None else until
     found = [_probe_recovery(history, probe, issued, end) for probe in probes]
     times = [time for time in found if time is not None]
@@ -465,6 +480,8 @@ def _ledger_losses(history: Source, ledger: str) -> Losses:
     written = {e.fields["seq"]: e.fields["digest"] for e in _of(history, "write", ledger)}
     read_back = next(iter(reversed(_of(history, "read_back", ledger))), None)
     asked = None if read_back is None else read_back.fields.get("asked", read_back.t)
+    if asked is not None and kind(history) == "validation":
+        asked = min(asked, issued_at(history) or asked)  # the original writes on; no copy can hold that
     receipts = {
         e.fields["seq"]: e.fields["acknowledged"]
         for e in _of(history, "receipt", ledger)

@@ -46,6 +46,9 @@ class Entry(NamedTuple):
         return f"{self.host}:{self.port}"
 
 
+Ways: TypeAlias = Sequence[tuple[str, int]] | Callable[[], Sequence[tuple[str, int]]]
+"""The ways into a service: fixed, or looked up anew for every reading, as users do who go by a name."""
+
 Ask: TypeAlias = Callable[[Entry, float], Awaitable[None]]
 """Ask through one entry within so many seconds; raises BadReading or OSError for anything but a good answer."""
 
@@ -56,7 +59,8 @@ class Probe:
 
     Attributes:
         name: what a good answer means, such as "shop takes orders".
-        entries: the ways in, one a node; a probe that needs none has one entry that its `ask` ignores.
+        entries: the ways in, one a node; a probe that needs none has one entry that its `ask` ignores. A callable is
+            asked before every reading, must answer at once, and raises OSError when it does not know.
         ask: raises BadReading(why) for a bad answer; any other exception than OSError is a defect of the probe.
         interval_s: one reading is started every so many seconds.
         timeout_s: a reading is abandoned after that.
@@ -67,7 +71,7 @@ class Probe:
     """
 
     name: str
-    entries: Sequence[Entry]
+    entries: Ways
     ask: Ask
     interval_s: float = 0.05
     timeout_s: float = 1.0
@@ -76,7 +80,8 @@ class Probe:
     role: Literal["user", "extra"] = "user"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "entries", tuple(Entry(*entry) for entry in self.entries))
+        if not callable(self.entries):
+            object.__setattr__(self, "entries", tuple(Entry(*entry) for entry in self.entries))
         if not self.entries:
             raise UsageError(f"probe {self.name!r}, entries: found none, accepted: at least one (host, port)")
         object.__setattr__(self, "slow_after_s", self.slow_after_s or self.timeout_s / 2)
@@ -86,22 +91,26 @@ class Probe:
                 f"slow_after_s={self.slow_after_s}, accepted: all more than 0, slow_after_s at most timeout_s"
             )
 
+    def ways(self) -> tuple[Entry, ...]:
+        """Return the ways in as they are now; raises OSError when they cannot be looked up."""
+        return tuple(Entry(*entry) for entry in (self.entries() if callable(self.entries) else self.entries))
+
 
 def http_probe(
     name: str,
-    entries: Sequence[tuple[str, int]],
+    entries: Ways,
     path: str = "/",
     expect: str = "",
     host: str | None = None,
     **settings: Any,  # noqa: ANN401 - the fields of Probe, checked there
 ) -> Probe:
     """Make a probe that wants `200` and `expect` in the body; a new connection for each reading, as a new user has."""
-    return Probe(name, [Entry(*entry) for entry in entries], partial(_ask_http, path, expect, host), **settings)
+    return Probe(name, entries, partial(_ask_http, path, expect, host), **settings)
 
 
 def postgres_probe(
     name: str,
-    entries: Sequence[tuple[str, int]],
+    entries: Ways,
     dbname: str,
     user: str,
     password: str,
@@ -110,7 +119,7 @@ def postgres_probe(
 ) -> Probe:
     """Make a probe that wants at least one row for `query`; a new connection for each reading, as a new user has."""
     login: dict[str, Any] = {"dbname": dbname, "user": user, "password": password}
-    return Probe(name, [Entry(*entry) for entry in entries], partial(_ask_postgres, login, query), **settings)
+    return Probe(name, entries, partial(_ask_postgres, login, query), **settings)
 
 
 def callable_probe(
@@ -204,12 +213,15 @@ def _in_a_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+_NOWHERE = Entry("", 0)
+
+
 @dataclass
 class _State:
     """What the sampler knows of one probe."""
 
     probe: Probe
-    entry: Entry
+    entry: Entry = _NOWHERE  # the one that answered last
     planned: int = 0
     taken: int = 0
     late_max_s: float = 0.0
@@ -245,7 +257,7 @@ class Sampler:
         self.need = need
         self._history = history
         self._clock = clock or history.clock
-        self._states = {probe.name: _State(probe, probe.entries[0]) for probe in probes}
+        self._states = {probe.name: _State(probe) for probe in probes}
         self._changed = threading.Condition()
         self._failure: BaseException | None = None
         self._ended = False
@@ -279,7 +291,7 @@ class Sampler:
                 timeout_s=probe.timeout_s,
                 slow_after_s=probe.slow_after_s,
                 need=self.need,
-                entries=[str(entry) for entry in probe.entries],
+                entries=[str(entry) for entry in probe.ways()],
                 role=probe.role,
             )
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
@@ -452,9 +464,15 @@ class Sampler:
         """Ask one entry, then the others; returns the entry that answered and why the answer was bad ("" if good)."""
         probe = state.probe
         deadline = sent + probe.timeout_s
-        first = state.entry
+        try:
+            ways = probe.ways()
+        except OSError as error:
+            return state.entry, _in_a_line(error)
+        if not ways:
+            return state.entry, "there is no way in"
+        first = state.entry if state.entry in ways else ways[0]
         asked = {self._attempt(probe, first): first}
-        others = [entry for entry in probe.entries if entry != first]
+        others = [entry for entry in ways if entry != first]
         whys: dict[Entry, str] = {}
         pending = set(asked)
         try:
@@ -481,7 +499,7 @@ class Sampler:
             for task in pending:
                 task.cancel()
         whys |= {asked[task]: f"no answer within {probe.timeout_s:g} s" for task in pending}
-        if len(probe.entries) == 1:
+        if len(ways) == 1:
             return first, whys[first]
         return first, "; ".join(f"{entry}: {why}" for entry, why in whys.items())
 

@@ -9,26 +9,34 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
-from drills import measures
-from drills.clock import stamp
+from drills import measures, schema
+from drills.clock import Clock, SystemClock, stamp
 from drills.errors import UsageError
 from drills.history import History
 from drills.measures import Losses
 from drills.objectives import Objective, parse_duration
+from drills.redaction import SECRETS
 from drills.verdicts import Achieved, Failure, judge
 
 SCHEMA = "pytest-drills/record/v1"
-SCHEMA_FILE = Path(__file__).parent / "schemas" / "record-v1.json"
-_FACTS: Mapping[str, Any] = {"environment": {"kind": "unknown"}, "tier": "", "controls": [], "harness": {}}
+SCHEMA_FILE = schema.DIRECTORY / "record-v1.json"
+_FACTS: Mapping[str, Any] = {
+    "environment": {"kind": "unknown"},
+    "tier": "",
+    "controls": [],
+    "harness": {},
+    "plan": None,
+    "runbook_sha256": None,
+    "expected_steps": [],
+    "meta": {},
+}
 
 
 def build(
@@ -54,7 +62,7 @@ def build(
         runbook: the procedure under test.
         sabotage: what was left out on purpose.
         failure: the first exception that disturbed the drill.
-        facts: what no event holds: environment, tier, controls, harness, and anything else worth keeping.
+        facts: what no event holds: environment, tier, controls, harness, plan, meta, and anything else worth keeping.
 
     """
     failure = Failure.of(failure) if isinstance(failure, BaseException) else failure
@@ -74,7 +82,8 @@ def build(
         "failure": failure.as_record() if failure else None,
     }
     static["harness"] = {"name": "pytest-drills", "version": _version(), **static["harness"]}
-    return static | _measured(history, objective, failure, static.get("notes", []))
+    static.setdefault("clock_source", _clock_source(history.clock))
+    return static | _measured(history, objective, failure, static)
 
 
 def rejudge(record: Mapping[str, Any], history: History) -> dict[str, Any]:
@@ -85,14 +94,14 @@ def rejudge(record: Mapping[str, Any], history: History) -> dict[str, Any]:
     )
     objective = Objective(rto, rpo, mtd, promised["source"])
     failure = Failure.from_record(record.get("failure")) or _failure_in(history)
-    measured = _measured(history, objective, failure, record.get("notes", []))
+    measured = _measured(history, objective, failure, record)
     return {**record, "failure": failure.as_record() if failure else None} | measured
 
 
 def write_atomically(path: Path, data: Mapping[str, Any] | str | bytes) -> None:
     """Write a file so that readers, and a power cut, see the old one or the new one and never half of it."""
     if isinstance(data, Mapping):
-        data = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        data = SECRETS.clean(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
     content = data.encode() if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -127,22 +136,7 @@ def load(path: Path) -> dict[str, Any]:
 
 def validate(record: object) -> list[str]:
     """Say what is wrong with a record, one `field: found, accepted` a string; empty if nothing is."""
-    errors = sorted(_validator().iter_errors(record), key=lambda error: [str(part) for part in error.absolute_path])
-    return [
-        f"{'.'.join(str(part) for part in error.absolute_path) or 'record'}: found {_short(error.instance)}, "
-        f"accepted: {error.validator} {_short(error.validator_value)}"
-        for error in errors
-    ]
-
-
-@cache
-def _validator() -> Draft202012Validator:
-    return Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value, default=repr)
-    return text if len(text) <= 120 else text[:117] + "..."
+    return schema.problems("record-v1", record)
 
 
 def _version() -> str:
@@ -169,12 +163,14 @@ def _failure_in(history: History) -> Failure | None:
     return next((Failure.from_record(event.fields) for event in history.events("failed")), None)
 
 
-def _measured(history: History, objective: Objective, failure: Failure | None, notes: Iterable[str]) -> dict[str, Any]:
-    told = [event.fields["text"] for event in history.events("note")]
+def _measured(
+    history: History, objective: Objective, failure: Failure | None, known: Mapping[str, Any]
+) -> dict[str, Any]:
     judgement = judge(history, objective, failure)
     events = history.events()
     step = measures.wall_step(history)
     return {
+        "kind": measures.kind(history),
         "fault": _fault(history),
         "procedure": _procedure(history),
         "backup": _backup(history),
@@ -190,14 +186,30 @@ def _measured(history: History, objective: Objective, failure: Failure | None, n
         "probe": asdict(quality) if (quality := measures.probe_quality(history)) else None,
         "probes": [asdict(quality) for quality in measures.probe_qualities(history)],
         "clock": {"stepped": step > 0, "wall_step_s": step},
-        # Those of the history, and those that came when it was closed already.
-        "notes": told + [note for note in notes if note not in told],
+        "notes": _told(history, "note", known.get("notes")),
+        "deviations": _told(history, "deviation", known.get("deviations")),
+        "relaxed_controls": _told(history, "relaxed_control", known.get("relaxed_controls")),
         "verdict": str(judgement.verdict),
         "why": judgement.why,
         "started_utc": stamp(history.origin.utc),
         "ended_utc": events[-1].utc if events else stamp(history.origin.utc),
         "history": _digest(events),
     }
+
+
+def _told(history: History, kind: str, besides: Iterable[str] | None) -> list[str]:
+    """Give the texts of the history's events, and those that were known before it or came when it was closed."""
+    told = [event.fields["text"] for event in history.events(kind)]
+    return told + [text for text in besides or () if text not in told]
+
+
+def _clock_source(clock: Clock) -> dict[str, str]:
+    if isinstance(clock, SystemClock):
+        return {
+            "durations": time.get_clock_info("monotonic").implementation,
+            "stamps": time.get_clock_info("time").implementation,
+        }
+    return dict.fromkeys(("durations", "stamps"), type(clock).__name__)
 
 
 def _digest(events: list[Any]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 The log is a hash chain and gets an entry when a run starts, before anything is injected, and one when it ends. A run
 that was cut short, or whose result somebody would rather not show, leaves a start without an end.
 
-A chain does not notice that its newest entries were cut off, nor that it was written anew as a whole; for that its
-head must be kept somewhere else.
+A chain does not notice that its newest entries were cut off, nor that it was written anew as a whole; for that a
+checkpoint of it (drills/checkpoint.py) must be kept somewhere else.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ SCHEMA = "pytest-drills/run/v1"
 GENESIS = "0" * 64
 LOG = "log.jsonl"
 _PACKAGES = ("pytest-drills", "pytest", "pytest-kind", "kubernetes", "tenacity", "psycopg", "pydantic", "pytest-xdist")
+_AFTER_START = {"end": "ended", "seal": "was sealed", "sign-off": "was signed off"}
+_CI = ("CI", "GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "CI_JOB_URL", "JENKINS_URL", "BUILD_URL")
 _SECRET_WORDS = ("password", "passwd", "token", "secret", "credential", "api-key", "apikey")
 
 
@@ -100,6 +102,12 @@ class Run:
             )
         return cls(directory.parent, directory.name, clock)
 
+    @property
+    def sequence(self) -> int | None:
+        """The number of its START entry in the log; None if there is none."""
+        starts = (entry for entry in entries(self.log) if entry.get("event") == "start")
+        return next((entry["seq"] for entry in starts if entry.get("run") == self.id), None)
+
     def drill_directory(self, name: str) -> Path:
         """Make a new directory for one drill's evidence; a drill that runs twice gets two, and neither is hidden."""
         safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip(".") or "drill"
@@ -138,7 +146,18 @@ class Run:
         found = {path.parent.name: _verdict(path) for path in self.records()} if verdicts is None else dict(verdicts)
         self.describe(ended_utc=now, verdicts=found)
         manifest = {str(path.relative_to(self.directory)): _sha256(path) for path in self.records()}
-        append(self.log, {"utc": now, "event": "end", "run": self.id, "verdicts": found, "records": manifest, **facts})
+        append(
+            self.log,
+            {
+                "utc": now,
+                "event": "end",
+                "run": self.id,
+                "verdicts": found,
+                "records": manifest,
+                "run_json_sha256": _sha256(self.directory / "run.json"),
+                **facts,
+            },
+        )
 
     def _point_latest(self) -> None:
         link = self.evidence / f".latest-{self.id}"
@@ -152,9 +171,9 @@ def append(log: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
         file.seek(0)
         content = file.read()
         torn = bool(content) and not content.endswith(b"\n")  # a writer was killed; its half line stays and shows
-        lines = content.splitlines()
-        prev = hashlib.sha256(lines[-1]).hexdigest() if lines else GENESIS
-        whole = {"seq": len(lines), "prev": prev, **entry}
+        before = _split(content)
+        prev = hashlib.sha256(before[-1]).hexdigest() if before else GENESIS
+        whole = {"seq": len(before), "prev": prev, **entry}
         line = json.dumps(whole, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         file.write(b"\n" + line if torn else line)
         file.flush()
@@ -167,7 +186,7 @@ def verify(log: Path) -> list[str]:
     problems: list[str] = []
     prev = GENESIS
     begun: set[str] = set()
-    for number, line in enumerate(_lines(log)):
+    for number, line in enumerate(lines(log)):
         where = f"line {number + 1}"
         entry = _entry(line)
         if entry is None:
@@ -177,11 +196,11 @@ def verify(log: Path) -> list[str]:
                 problems.append(f"{where}: found seq {entry.get('seq')}, accepted: {number}")
             if entry.get("prev") != prev:
                 problems.append(f"{where}: does not follow the line before it: something was edited, removed or put in")
-            run = str(entry.get("run", ""))
-            if entry.get("event") == "start":
+            run, event = str(entry.get("run", "")), str(entry.get("event"))
+            if event == "start":
                 begun.add(run)
-            elif entry.get("event") == "end" and run not in begun:
-                problems.append(f"{where}: run {run} ended without having started")
+            elif event in _AFTER_START and run not in begun:
+                problems.append(f"{where}: run {run} {_AFTER_START[event]} without having started")
         prev = hashlib.sha256(line).hexdigest()
     return problems
 
@@ -189,7 +208,7 @@ def verify(log: Path) -> list[str]:
 def unfinished(log: Path) -> list[str]:
     """Name the runs that started and never ended, in order."""
     open_runs: dict[str, None] = {}
-    for line in _lines(log):
+    for line in lines(log):
         entry = _entry(line) or {}
         if entry.get("event") == "start":
             open_runs[str(entry.get("run"))] = None
@@ -200,13 +219,28 @@ def unfinished(log: Path) -> list[str]:
 
 def entries(log: Path) -> list[dict[str, Any]]:
     """Give the entries of a log in order, without the lines that are none."""
-    return [entry for entry in (_entry(line) for line in _lines(log)) if entry is not None]
+    return [entry for entry in (_entry(line) for line in lines(log)) if entry is not None]
 
 
 def head(log: Path) -> str:
     """Digest the last line: what must be kept elsewhere to notice a log that was cut off or written anew."""
-    lines = _lines(log)
-    return hashlib.sha256(lines[-1]).hexdigest() if lines else GENESIS
+    found = lines(log)
+    return hashlib.sha256(found[-1]).hexdigest() if found else GENESIS
+
+
+def lines(log: Path) -> list[bytes]:
+    """Read the lines of a log, as they are and without their ends.
+
+    Raises:
+        UsageError: it cannot be read.
+
+    """
+    try:
+        return _split(log.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"log: found {log} unreadable ({error}), accepted: the {LOG} of an evidence directory"
+        ) from error
 
 
 def provenance(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -221,11 +255,7 @@ def provenance(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain")),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
-        "ci": {
-            key: os.environ[key]
-            for key in ("CI", "GITHUB_RUN_ID", "GITHUB_REPOSITORY", "CI_JOB_URL")
-            if key in os.environ
-        },
+        "ci": {name: os.environ[name] for name in _CI if name in os.environ},
     }
 
 
@@ -257,13 +287,9 @@ def _locked(log: Path) -> Iterator[None]:
         yield
 
 
-def _lines(log: Path) -> list[bytes]:
-    try:
-        return log.read_bytes().splitlines()
-    except OSError as error:
-        raise UsageError(
-            f"log: found {log} unreadable ({error}), accepted: the {LOG} of an evidence directory"
-        ) from error
+def _split(content: bytes) -> list[bytes]:
+    # Not splitlines: it takes a carriage return for the end of a line too, so that one put in would not show.
+    return content.removesuffix(b"\n").split(b"\n") if content else []
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

@@ -27,6 +27,7 @@ from drills.waiting import in_a_line
 
 T = TypeVar("T")
 Entry = tuple[str, int]
+Ways = Sequence[Entry] | Callable[[], Sequence[Entry]]
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 GRACE_S = 0.2
@@ -55,7 +56,7 @@ class PostgresLedger:
 
     def __init__(
         self,
-        entries: Sequence[Entry],
+        entries: Ways,
         dbname: str,
         user: str,
         password: str,
@@ -66,7 +67,8 @@ class PostgresLedger:
         """Say where the ledger is; nothing is sent yet.
 
         Args:
-            entries: (host, port) of every way in, usually one per node.
+            entries: (host, port) of every way in, usually one per node; a callable is asked before every connection,
+                must answer at once, and raises OSError when it does not know.
             dbname: the database.
             user: the user.
             password: that user's; kept out of errors and repr.
@@ -78,9 +80,10 @@ class PostgresLedger:
             UsageError: there is no entry.
 
         """
-        if not entries:
+        self._ways = entries
+        self.entries = self._look_up()
+        if not self.entries:
             raise UsageError("PostgresLedger entries: found none, accepted: one (host, port) or more")
-        self.entries = tuple(entries)
         self.table = table
         self._dbname = dbname
         self._user = user
@@ -263,6 +266,10 @@ class PostgresLedger:
         """Return the kept connection, or a new one to the first entry that lets one in."""
         if self._kept is not None and not self._kept.closed:
             return self._kept
+        try:
+            self.entries = self._look_up() or self.entries
+        except OSError as error:
+            raise WriteRefused(f"{self!r}: {in_a_line(error)}") from error
         failures: list[WriteRefused] = []
         for left in range(len(self.entries), 0, -1):
             # Entries left to try share what is left of the time: one that swallows packets must not use it up.
@@ -312,6 +319,9 @@ class PostgresLedger:
             _shut(kept)
             with contextlib.suppress(psycopg.Error, OSError):
                 await kept.close()
+
+    def _look_up(self) -> tuple[Entry, ...]:
+        return tuple(self._ways() if callable(self._ways) else self._ways)
 
     def _name(self) -> str:
         host, port = self.entries[self._turn % len(self.entries)]

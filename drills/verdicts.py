@@ -128,7 +128,8 @@ def judge(history: Source, objective: Objective, failure: BaseException | Failur
     ):
         if why:
             return Judgement(verdict, why, achieved)
-    return Judgement(Verdict.MET, _met(objective, achieved), achieved)
+    word = "backup verified" if measures.kind(history) == "validation" else "recovered"
+    return Judgement(Verdict.MET, _met(objective, achieved, word), achieved)
 
 
 def _environment(failure: Failure | None) -> str:
@@ -137,7 +138,8 @@ def _environment(failure: Failure | None) -> str:
 
 def _unproven(history: Source, objective: Objective, failure: Failure | None, achieved: Achieved) -> str:
     """Say why the drill proved nothing; empty if it proved something."""
-    damaged = measures.phase_at(history, "damaged") is not None and _proof(history)
+    validation = measures.kind(history) == "validation"
+    damaged = (validation or measures.phase_at(history, "damaged") is not None) and _proof(history)
     early = failure if measures.phase_at(history, "stable") is None else None
     if early and early.is_a("Inconclusive"):
         return early.message
@@ -148,6 +150,8 @@ def _unproven(history: Source, objective: Objective, failure: Failure | None, ac
     if measures.issued_at(history) is None:
         return "no fault was issued"
     if not damaged:
+        if validation:
+            return "no copy was restored, so there was nothing to validate"
         return "no damage was observed, so there was nothing to recover from"
     if failure is None and measures.phase_at(history, "stable") is None:
         return "the drill was cut off before the service was back or given up"
@@ -243,10 +247,10 @@ def _time_missed(objective: Objective, achieved: Achieved) -> str:
     return ""
 
 
-def _met(objective: Objective, achieved: Achieved) -> str:
+def _met(objective: Objective, achieved: Achieved, word: str) -> str:
     parts = []
     if achieved.recovery is not None:
-        bound = f"recovered in {achieved.recovery.rta_s:.2f} s (at most {achieved.recovery.high_s:.2f} s"
+        bound = f"{word} in {achieved.recovery.rta_s:.2f} s (at most {achieved.recovery.high_s:.2f} s"
         parts.append(f"{bound}, RTO {objective.rto.total_seconds():g} s)" if objective.rto is not None else f"{bound})")
     if achieved.rpa_s is not None:
         lost = f"{len(achieved.losses.lost)} of {achieved.losses.acknowledged} acknowledged writes lost"

@@ -4,18 +4,21 @@ Exit codes: 0 done (for recheck: nothing differs), 1 recheck found a difference,
 written. What a past run achieved does not change them: a missed run's report that could be written was written.
 """
 
+import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from drills import seal
 from drills.errors import UsageError
 
+from . import programme_commands
+from .console import EVIDENCE_DIR, EvidenceOption, RunArgument, find_run, grid, print_table, refuse, writable
 from .recheck import Recheck, recheck_run
+from .results import read_results
 from .terminal import closing_table
 from .view import Problem
 from .words import bounds, objective, seconds
@@ -23,24 +26,14 @@ from .words import bounds, objective, seconds
 if TYPE_CHECKING:
     from .frame import Evidence
 
-EVIDENCE_DIR = Path("evidence")
-
-RunArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="[RUN_DIR|latest]", help="A run's directory, its name in the evidence directory, or latest."
-    ),
-]
 RunsArgument = Annotated[
     str,
     typer.Argument(
         metavar="[RUN_DIR|latest|all]", help="A run's directory, its name in the evidence directory, latest, or all."
     ),
 ]
-EvidenceOption = Annotated[
-    Path | None,
-    typer.Option("--evidence-dir", help="Where the runs' evidence is. [default: ./evidence, or where RUN_DIR lies]"),
-]
+
+_SEAL = (seal.MANIFEST, seal.DIRECTORY, "*.dsse.json", "*.sigstore.json", "VERIFY.md", "verify.sh", "*.pub")
 
 
 def register(app: typer.Typer) -> None:
@@ -48,24 +41,32 @@ def register(app: typer.Typer) -> None:
     app.command()(report)
     app.command()(trend)
     app.command()(recheck)
+    programme_commands.register(app)
 
 
-def report(run: RunArgument = "latest", evidence_dir: EvidenceOption = None) -> None:
-    """Write a run's reports again: report.html, pictures, junit.xml, allure-results."""
+def report(
+    run: RunArgument = "latest",
+    evidence_dir: EvidenceOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write them into a copy of the run, made below this directory.")
+    ] = None,
+) -> None:
+    """Write a run's reports again; those of a sealed run into a copy, as nothing in a sealed run may change."""
     from .writing import ReportsFailed, write_reports  # here: pandas and matplotlib would slow every other command down
 
     try:
         run_dir, evidence = find_run(run, evidence_dir)
+        run_dir = _copy(run_dir, out) if out else _unsealed(run_dir)
         written = write_reports(run_dir, evidence)
     except UsageError as error:
-        _refuse(error)
+        refuse(error)
     except ReportsFailed as failed:
         for failure in failed.exceptions:
             notes = "; ".join(getattr(failure, "__notes__", []))
             typer.echo(f"REPORT FAILED {notes}: {type(failure).__name__}: {failure}", err=True)
         typer.echo(f"{len(failed.written)} reports were written", err=True)
         raise typer.Exit(3) from failed
-    typer.echo(closing_table(run_dir, terminal=sys.stdout.isatty()), nl=False)
+    typer.echo(closing_table(run_dir, read_results(run_dir, evidence), terminal=sys.stdout.isatty()), nl=False)
     for path in written:
         typer.echo(f"written: {path}")
 
@@ -76,19 +77,24 @@ def trend(
         Path | None, typer.Option("--out", help="The picture. [default: trend.png in the evidence directory]")
     ] = None,
 ) -> None:
-    """Draw RTA and RPA against their objectives over all runs, and print the newest run of each drill."""
+    """Draw RTA and RPA against their objectives over all runs; print each drill's newest, and what got worse."""
     from .frame import read_evidence
+    from .regression import newest_regressions
     from .trend import write_trend
 
     try:
         directory = evidence_dir or EVIDENCE_DIR
         evidence = read_evidence(directory)
         target = out or directory / "trend.png"
-        write_trend(evidence.honest(), _writable(target))
+        write_trend(evidence.honest(), writable(target))
     except UsageError as error:
-        _refuse(error)
-    _print(_newest(evidence))
+        refuse(error)
+    print_table(_newest(evidence))
+    for each in newest_regressions(evidence.honest()):
+        typer.echo(f"worse than usual: {each.words}")
     _name_problems(evidence.problems)
+    for problem in evidence.contradictions:
+        typer.echo(f"contradicts the log: {problem.path}: {problem.found}", err=True)
     typer.echo(f"written: {target}")
 
 
@@ -99,47 +105,36 @@ def recheck(runs: RunsArgument = "all", evidence_dir: EvidenceOption = None) -> 
         for run_dir in _runs(runs, evidence_dir):
             recheck_run(run_dir, found)
     except UsageError as error:
-        _refuse(error)
+        refuse(error)
     for folder in found.cut_off:
         typer.echo(f"never judged: {folder} has a history and no record, so its run was cut off")
     if not found.differences:
         typer.echo(f"{found.judged} {'record' if found.judged == 1 else 'records'} judged again, no difference")
         return
-    table = _grid("run", "drill", "field", "recorded", "today")
+    table = grid("run", "drill", "field", "recorded", "today")
     for each in sorted(found.differences, key=lambda each: (each.run, each.drill, each.field != "verdict")):
         table.add_row(each.run, each.drill, each.field, each.recorded, each.today)
-    _print(table)
+    print_table(table)
     changed = len({(each.run, each.drill) for each in found.differences})
     typer.echo(f"{found.judged} records judged again, {changed} {'differs' if changed == 1 else 'differ'}")
     raise typer.Exit(1)
 
 
-def find_run(run: str, evidence_dir: Path | None) -> tuple[Path, Path]:
-    """Find a run by path, by name or as `latest`; returns its directory and the evidence directory it is compared with.
-
-    Raises UsageError when there is none.
-    """
-    evidence = evidence_dir or EVIDENCE_DIR
-    in_evidence, as_path = evidence / run, Path(run)
-    chosen = in_evidence if in_evidence.is_dir() else as_path
-    if not chosen.is_dir():
+def _unsealed(run_dir: Path) -> Path:
+    if seal.is_sealed(run_dir):
         raise UsageError(
-            f"run: found {run!r}, which is neither a directory nor a run in {evidence}; accepted: {_accepted(evidence)}"
+            f"run: found {run_dir}, which is sealed: a report written anew would break its seal; "
+            "accepted: --out DIR, to write them into a copy"
         )
-    resolved = chosen.resolve()  # `latest` is a link, and reports name the run itself
-    if not any((resolved / name).exists() for name in ("run.json", "report.html")) and not list(
-        resolved.glob("*/record.json")
-    ):
-        raise UsageError(
-            f"run: found {chosen}, which holds neither run.json nor a record; accepted: {_accepted(evidence)}"
-        )
-    return resolved, evidence_dir or resolved.parent
+    return run_dir
 
 
-def _writable(target: Path) -> Path:
-    if not target.resolve().parent.is_dir():
-        raise UsageError(f"--out: found {target}, whose directory is absent; accepted: a file in one that exists")
-    return target
+def _copy(run_dir: Path, out: Path) -> Path:
+    """Copy a run without its seal, which is of the original's files only."""
+    copy = out / run_dir.name
+    if copy.exists():
+        raise UsageError(f"--out: found {copy} there already; accepted: a directory without a copy of this run")
+    return Path(shutil.copytree(run_dir, copy, symlinks=True, ignore=shutil.ignore_patterns(*_SEAL)))
 
 
 def _runs(runs: str, evidence_dir: Path | None) -> list[Path]:
@@ -151,18 +146,8 @@ def _runs(runs: str, evidence_dir: Path | None) -> list[Path]:
     return sorted(entry for entry in evidence.iterdir() if entry.is_dir() and not entry.is_symlink())
 
 
-def _accepted(evidence: Path) -> str:
-    names = (
-        sorted((entry.name for entry in evidence.glob("*/") if not entry.is_symlink()), reverse=True)
-        if evidence.is_dir()
-        else []
-    )
-    newest = f", such as {', '.join(names[:3])}" if names else ""
-    return f"a run's directory, latest, or a run's name{newest}"
-
-
 def _newest(evidence: "Evidence") -> Table:
-    table = _grid("drill", "runs", "newest", "verdict", "RTA / RTO", "RPA / RPO")
+    table = grid("drill", "runs", "newest", "verdict", "RTA / RTO", "RPA / RPO")
     for name, rows in evidence.honest().groupby("drill", sort=True):
         last = rows.iloc[-1]
         rta, low, high, rto, rpa, rpo = (
@@ -180,26 +165,6 @@ def _newest(evidence: "Evidence") -> Table:
     return table
 
 
-def _grid(*columns: str) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, show_edge=False, header_style="bold"
-    )
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _print(table: Table) -> None:
-    terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else 400, highlight=False, markup=False, no_color=not terminal)
-    console.print(table)
-
-
 def _name_problems(problems: list[Problem]) -> None:
     for problem in problems:
         typer.echo(f"unreadable: {problem.path}: {problem.found}", err=True)
-
-
-def _refuse(error: UsageError) -> NoReturn:
-    typer.echo(f"error: {error}", err=True)
-    raise typer.Exit(2) from error

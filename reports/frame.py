@@ -1,38 +1,49 @@
 """Every record of an evidence directory as one table, a row a record.
 
-For trends and for anyone with pandas: `read_evidence(Path("evidence")).table`. Records are read one after the other
-with the standard library's JSON and checked only for what a row needs (the full schema is `drills.record.validate`'s
-business), so that thousands of runs take seconds.
+For trends and for anyone with pandas: `read_evidence(Path("evidence")).table`. Records are checked only for what a row
+needs (the full schema is `drills.record.validate`'s business), and what was read of them is kept in an index, so that
+100,000 records take seconds (see `index`).
 """
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from drills.errors import UsageError
 
-from .view import Problem, View, read_record
+from . import index
+from .view import Problem
 
 COLUMNS = (
     "run", "utc", "scenario", "drill", "title", "tier", "verdict",
     "rta_s", "low_s", "high_s", "rto_s", "rpa_s", "rpo_s", "downtime_s",
     "acknowledged", "lost", "corrupted", "duplicated", "resurrected",
-    "duration_s", "sabotage", "path",
+    "duration_s", "sabotage", "environment", "fault", "blast_radius", "proofs", "procedure", "runbook", "backup",
+    "data", "controls", "digest", "path",
 )  # fmt: skip
-"""The table's columns. Times in seconds, NaN where not measured or none was set; `utc` is the drill's beginning."""
+"""The table's columns. Times in seconds, NaN where not measured or none was set; `utc` is the drill's beginning.
+
+`data` and `controls` hold one name a line; `digest` is the record's SHA-256; `path` is where it lies."""
 
 _FIGURES = ("rta_s", "low_s", "high_s", "rto_s", "rpa_s", "rpo_s", "downtime_s", "duration_s")
-_COUNTS = ("acknowledged", "lost", "corrupted", "duplicated", "resurrected")
+_COUNTS = ("acknowledged", "lost", "corrupted", "duplicated", "resurrected", "proofs")
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that an evidence directory holds: the table, and by name what could not be read into it."""
+    """All that an evidence directory holds.
+
+    Attributes:
+        table: a row a record, in order of time.
+        problems: by name, what could not be read into it.
+        contradictions: by name, where the log and the records do not agree.
+
+    """
 
     table: pd.DataFrame
     problems: list[Problem]
+    contradictions: list[Problem] = field(default_factory=list)
 
     def honest(self) -> pd.DataFrame:
         """Give the rows that say something about recovery: those of sabotaged drills are left out."""
@@ -50,56 +61,20 @@ def read_evidence(evidence_dir: Path) -> Evidence:
         raise UsageError(
             f"evidence directory: found {evidence_dir}, which is no directory; accepted: one that a run wrote"
         )
-    views: list[View] = []
-    problems: list[Problem] = []
-    for run in _folders(evidence_dir):
-        for drill in _folders(run):
-            path = drill / "record.json"
-            if path.is_file():
-                seen = read_record(path, run.name)
-                if isinstance(seen, View):
-                    views.append(seen)
-                else:
-                    problems.append(seen)
-    return Evidence(_table(views), problems)
+    reading = index.read(evidence_dir)
+    return Evidence(_table(reading.rows, evidence_dir), reading.problems, reading.contradictions)
 
 
-def row(view: View) -> dict[str, object]:
-    """One record as a row of the table."""
-    return {
-        "run": view.run,
-        "utc": view.started,
-        "scenario": view.scenario,
-        "drill": view.drill,
-        "title": view.title,
-        "tier": view.text("tier"),
-        "verdict": str(view.verdict),
-        "rta_s": view.rta_s,
-        "low_s": view.rta_low_s,
-        "high_s": view.rta_high_s,
-        "rto_s": view.rto_s,
-        "rpa_s": view.rpa_s,
-        "rpo_s": view.rpo_s,
-        "downtime_s": view.figure("achieved", "downtime_s"),
-        **{name: view.writes(name) for name in _COUNTS},
-        "duration_s": view.duration_s,
-        "sabotage": ", ".join(view.sabotage),
-        "path": str(view.place or ""),
-    }
-
-
-def _folders(parent: Path) -> list[Path]:
-    with os.scandir(parent) as entries:
-        found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    return sorted(path for path in found if not path.name.startswith("."))
-
-
-def _table(views: list[View]) -> pd.DataFrame:
-    table = pd.DataFrame([row(view) for view in views], columns=list(COLUMNS))
-    table["utc"] = pd.to_datetime(table["utc"], utc=True)
+def _table(rows: list[tuple[object, ...]], evidence_dir: Path) -> pd.DataFrame:
+    table = pd.DataFrame.from_records(rows, columns=["run", "folder", "digest", *index.FACTS])
+    folder = table.pop("folder")
+    # A record without a stamp or a name stands where its run's and its folder's name put it.
+    table["utc"] = pd.to_datetime(table.pop("utc_us").astype("Int64"), unit="us", utc=True)
+    table["drill"] = table["drill"].where(table["drill"] != "", folder)
+    table["title"] = table["title"].where(table["title"] != "", table["drill"])
+    table["path"] = [f"{evidence_dir}/{run}/{name}/record.json" for run, name in zip(table["run"], folder, strict=True)]
     for name in _FIGURES:
         table[name] = table[name].astype("float64")
     for name in _COUNTS:
         table[name] = table[name].astype("Int64")
-    # A record without a stamp stands where its run's name, which begins with one, puts it.
-    return table.sort_values(["run", "utc", "drill"], kind="stable", na_position="first").reset_index(drop=True)
+    return table[list(COLUMNS)]

@@ -13,11 +13,17 @@ from .words import seconds
 
 @dataclass(frozen=True)
 class Headline:
-    """A run's verdict, the sentences that say it, and what must be known beside it."""
+    """A run's verdict: the sentence that counts it, the one that explains it, and what must be known beside it."""
 
     verdict: Verdict
-    sentence: str
+    count: str
+    reason: str = ""
     remark: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """Count and reason."""
+        return f"{self.count} {self.reason}".rstrip()
 
     @property
     def line(self) -> str:
@@ -42,20 +48,20 @@ def headline(views: Sequence[View], problems: Sequence[Problem] = ()) -> Headlin
         return Headline(verdict, "no drill left a record, so nothing was proven.")
     about = sum(each is verdict for each in verdicts)
     chosen = [view for view in views if view.verdict is verdict]
-    sentences = [_count(verdict, about, total)]
+    reason = ""
     if verdict is Verdict.INCONCLUSIVE and not chosen:
-        sentences.append(f"{problems[0].path.parent.name}: {problems[0].found}.")
+        reason = f"{problems[0].path.parent.name}: {problems[0].found}."
     elif verdict in (Verdict.MET, Verdict.MISSED):
         measured = [(view, gap) for view in chosen if (gap := worst_gap(view)) is not None]
         if measured:
             view, gap = max(measured, key=lambda pair: pair[1].ratio)
             which = "Closest" if verdict is Verdict.MET else "Worst"
-            sentences.append(f"{which}: {view.drill}, {gap.words}." if total > 1 else f"{_capital(gap.words)}.")
+            reason = f"{which}: {view.drill}, {gap.words}." if total > 1 else f"{_capital(gap.words)}."
         elif verdict is Verdict.MISSED:
-            sentences.append(_reason(chosen[0]))
+            reason = _reason(chosen[0])
     else:
-        sentences.append(_reason(chosen[0]))
-    return Headline(verdict, " ".join(sentences), _sabotage(views, total))
+        reason = _reason(chosen[0])
+    return Headline(verdict, _count(verdict, about, total), reason, _sabotage(views, total))
 
 
 def _sabotage(views: Sequence[View], total: int) -> str:

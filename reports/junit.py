@@ -1,24 +1,21 @@
 """junit.xml: the run for a CI system's test view. It is a view, no evidence: the records are the evidence.
 
-One testcase a drill, never one an attempt: GitLab takes the first of several testcases with one name, and a failed
-drill would show as passed if an earlier entry stood empty (see pytest-rerunfailures #170). Where one run holds
-several records of one drill, the worst is the testcase.
+- One testcase a drill, never one an attempt (see `results`; pytest-rerunfailures #170 shows what happens otherwise).
 - MISSED is a <failure>; INCONCLUSIVE and ENVIRONMENT are an <error>, for nothing was proven about recovery.
 - <properties> carry the figures; `[[ATTACHMENT|path]]` in <system-out> is what GitLab and Jenkins' JUnit Attachments
-  plugin link to.
+  plugin link to. GitLab shows the first one only, so the timeline comes first.
 """
 
-import io
 import os
-from collections.abc import Sequence
+import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from drills.record import write_atomically
-from drills.verdicts import Verdict, worst
+from drills.verdicts import Verdict
 
-from .headline import headline
-from .view import Problem, View, read_run
+from .results import Result, Results, read_results
+from .view import Problem, View
 from .words import clean
 
 _PROPERTIES = {
@@ -31,77 +28,87 @@ _PROPERTIES = {
     "downtime_s": ("achieved", "downtime_s"),
 }
 _WRITES = ("acknowledged", "lost", "corrupted", "duplicated", "resurrected")
+_ATTACHED = ("timeline.png", "record.json", "commands.log", "history.jsonl")
 
 
 def write_junit(run_dir: Path) -> Path:
     """Write junit.xml of a run."""
-    views, problems = read_run(run_dir)
     path = run_dir / "junit.xml"
-    write_atomically(path, render_junit(views, problems, run_dir.name))
+    write_atomically(path, render_junit(read_results(run_dir)))
     return path
 
 
-def render_junit(views: Sequence[View], problems: Sequence[Problem], run: str) -> bytes:
+def render_junit(results: Results) -> bytes:
     """Render a run as JUnit XML. Characters that XML cannot hold are left out, whatever text brought them."""
-    cases = [_case(view) for view in _one_a_drill(views)] + [_broken(problem) for problem in problems]
+    cases = [_case(result) for result in results.drills] + [_broken(problem) for problem in results.problems]
     failures = sum(case.find("failure") is not None for case in cases)
     errors = sum(case.find("error") is not None for case in cases)
     time = f"{sum(float(case.get('time', '0')) for case in cases):.3f}"
     counts = {"tests": str(len(cases)), "failures": str(failures), "errors": str(errors), "time": time}
     root = ET.Element("testsuites", {"name": "pytest-drills", **counts})
-    suite = ET.SubElement(root, "testsuite", {"name": f"drills {clean(run)}", **counts, "skipped": "0"})
-    began = min((view.text("started_utc") for view in views if view.started), default="")
+    suite = ET.SubElement(root, "testsuite", {"name": f"drills {clean(results.run)}", **counts, "skipped": "0"})
+    began = min((view.text("started_utc") for view in results.views if view.started), default="")
     if began:
         suite.set("timestamp", began)
-    _properties(suite, {"run": clean(run), "result": headline(views, problems).line})
+    standings = ", ".join(f"{number} {standing}" for standing, number in results.standings().items())
+    about = {"run": clean(results.run), "result": results.first_line, "standing": standings}
+    _properties(suite, {name: text for name, text in about.items() if text})
     suite.extend(cases)
     ET.indent(root)
-    out = io.BytesIO()
-    ET.ElementTree(root).write(out, encoding="utf-8", xml_declaration=True)
-    return out.getvalue() + b"\n"
+    # The verdict on the first line, for whoever opens the file: a comment cannot stand before the declaration, nor hold
+    # two hyphens.
+    first = re.sub("-(?=-)", "- ", results.first_line)
+    head = f'<?xml version="1.0" encoding="utf-8"?><!-- {first} -->\n'
+    return f"{head}{ET.tostring(root, encoding='unicode')}\n".encode()
 
 
-def _one_a_drill(views: Sequence[View]) -> list[View]:
-    chosen: dict[tuple[str, str], View] = {}
-    for view in views:
-        name = (view.scenario, view.drill)
-        other = chosen.get(name)
-        if other is None or worst((view.verdict, other.verdict)) is not other.verdict:
-            chosen[name] = view
-    return list(chosen.values())
-
-
-def _case(view: View) -> ET.Element:
+def _case(result: Result) -> ET.Element:
+    view = result.view
     classname = view.scenario.removesuffix(".py").replace("/", ".") or "drills"
     case = ET.Element("testcase", {"classname": classname, "name": view.drill, "time": f"{view.duration_s:.3f}"})
     if view.scenario:
         case.set("file", view.scenario)
-    figures = {name: _plain(value) for name, keys in _PROPERTIES.items() if (value := view.figure(*keys)) is not None}
-    figures |= {f"writes_{name}": str(count) for name in _WRITES if (count := view.writes(name)) is not None}
-    texts = {
-        "verdict": str(view.verdict),
-        "title": view.title,
-        "why": view.why,
-        "tier": view.text("tier"),
-        "controls": " ".join(view.texts("controls")),
-        "sabotage": " ".join(view.sabotage),
-    }
-    _properties(case, {name: text for name, text in texts.items() if text} | figures)
+    _properties(case, _facts(result) | _figures(view))
     if view.verdict is not Verdict.MET:
         tag = "failure" if view.verdict is Verdict.MISSED else "error"
         child = ET.SubElement(case, tag, {"message": " ".join(view.why.split()), "type": str(view.verdict)})
         child.text = "\n".join([view.title, view.why, *view.texts("fault", "proof")])
     if view.place is not None:
-        files = [view.place.with_name("timeline.png"), view.place]
+        files = [view.place.with_name(name) for name in _ATTACHED]
         attached = [f"[[ATTACHMENT|{_from_project(path)}]]" for path in files if path.is_file()]
         ET.SubElement(case, "system-out").text = "\n".join(attached)
     return case
 
 
+def _facts(result: Result) -> dict[str, str]:
+    view = result.view
+    texts = {
+        "verdict": str(view.verdict),
+        "standing": str(result.standing or ""),
+        "missing": " ".join(result.missing),
+        "attempts": str(result.attempts) if result.attempts > 1 else "",
+        "title": view.title,
+        "why": view.why,
+        "tier": view.text("tier"),
+        "environment": view.text("environment", "kind"),
+        "runbook": view.text("runbook"),
+        "controls": ", ".join(view.texts("controls")),
+        "deviations": "; ".join(view.texts("deviations")),
+        "relaxed_controls": "; ".join(view.texts("relaxed_controls")),
+        "sabotage": " ".join(view.sabotage),
+    }
+    return {name: clean(text) for name, text in texts.items() if text}
+
+
+def _figures(view: View) -> dict[str, str]:
+    figures = {name: _plain(value) for name, keys in _PROPERTIES.items() if (value := view.figure(*keys)) is not None}
+    return figures | {f"writes_{name}": str(count) for name in _WRITES if (count := view.writes(name)) is not None}
+
+
 def _broken(problem: Problem) -> ET.Element:
     case = ET.Element("testcase", {"classname": "drills", "name": clean(problem.path.parent.name), "time": "0.000"})
     ET.SubElement(case, "error", {"message": clean(problem.found), "type": str(Verdict.INCONCLUSIVE)}).text = clean(
-        problem.path
+        _from_project(problem.path)
     )
     return case
 

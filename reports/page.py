@@ -8,9 +8,8 @@ script, that machine shows its own placeholder; the pictures hold letters as out
 `picture`).
 """
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +17,28 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from drills.errors import UsageError
-from drills.history import Event, History
+from drills.history import Event
 from drills.record import write_atomically
 
-from . import words
-from .headline import headline
+from . import incident, words
+from .account import (
+    STANDING_MEANS,
+    STANDING_ROLE,
+    STANDING_WORD,
+    DrillAccount,
+    RunAccount,
+    flat,
+    measured,
+    read_account,
+    read_events,
+    recovery,
+    verified,
+)
 from .palette import DARK, LIGHT, VERDICT_ROLE, VERDICT_SIGN, VERDICT_WORD, roles
 from .picture import inline_svg
 from .timeline import draw_timeline
 from .trend import draw_trend
-from .view import Problem, View, read_run
+from .view import View
 from .waterfall import draw_waterfall
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -45,39 +55,28 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """What the page shows of one drill."""
+    """What the page shows of one drill: what is told of it, and its pictures."""
 
-    anchor: str
-    view: View
+    told: DrillAccount
     timeline: Picture | None
     waterfall: Picture | None
-    trouble: str
 
 
-def write_page(run_dir: Path, trend: pd.DataFrame | None = None) -> Path:
-    """Write report.html of a run; of `trend`, the rows of `Evidence.honest`, it shows its own drills' newest."""
-    views, problems = read_run(run_dir)
+def write_page(run_dir: Path, trend: pd.DataFrame | None = None, evidence_dir: Path | None = None) -> Path:
+    """Write report.html of a run.
+
+    Args:
+        run_dir: the run's directory.
+        trend: the rows of `Evidence.honest`; the page shows the newest of its own drills.
+        evidence_dir: where earlier runs are; by default where the run lies.
+
+    """
     path = run_dir / "report.html"
-    write_atomically(path, render_page(views, problems, read_about(run_dir), run_dir.name, trend))
+    write_atomically(path, render_page(read_account(run_dir, evidence_dir), trend))
     return path
 
 
-def read_about(run_dir: Path) -> Mapping[str, object]:
-    """Read run.json; what is absent or broken comes back as a note that says so."""
-    try:
-        about = json.loads((run_dir / "run.json").read_bytes())
-    except (OSError, ValueError) as problem:
-        return {"run.json": f"could not be read: {problem}"}
-    return about if isinstance(about, dict) else {"run.json": f"a {type(about).__name__} found; accepted: an object"}
-
-
-def render_page(
-    views: Sequence[View],
-    problems: Sequence[Problem],
-    about: Mapping[str, object],
-    run: str,
-    trend: pd.DataFrame | None = None,
-) -> str:
+def render_page(account: RunAccount, trend: pd.DataFrame | None = None) -> str:
     """Render the page of one run as HTML text."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -89,40 +88,28 @@ def render_page(
     environment.filters["seconds"] = words.seconds
     environment.filters["objective"] = words.objective
     environment.filters["breakable"] = _breakable
+    environment.filters["whole"] = _whole
     return environment.get_template("report.html.j2").render(
-        headline=headline(views, problems),
-        sections=[_section(index, view) for index, view in enumerate(views, 1)],
-        problems=problems,
-        trend=_trend(views, trend),
-        about=flat(about),
-        run=run,
+        account=account,
+        headline=account.headline,
+        sections=[_section(drill) for drill in account.drills],
+        trend=_trend([drill.view for drill in account.drills], trend),
         light=roles(LIGHT),
         dark=roles(DARK),
         role=VERDICT_ROLE,
         sign=VERDICT_SIGN,
         word=VERDICT_WORD,
-        bounds=words.bounds,
+        standing_word=STANDING_WORD,
+        standing_role=STANDING_ROLE,
+        standing_means=STANDING_MEANS,
+        recovery=recovery,
         flat=flat,
+        measured=measured,
+        verified=verified,
+        since=incident.since,
+        fill_in=incident.FILL_IN,
+        questions=incident.QUESTIONS,
     )
-
-
-def flat(value: object, name: str = "") -> list[tuple[str, str]]:
-    """Lay nested facts out as (name, text) pairs, `packages: pytest`; a list of plain values stands on one line."""
-    if isinstance(value, Mapping):
-        return [pair for key, inner in value.items() for pair in flat(inner, _named(name, str(key)))]
-    if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
-        return [pair for number, inner in enumerate(value, 1) for pair in flat(inner, _named(name, str(number)))]
-    if isinstance(value, list):
-        value = " ".join(str(item) for item in value)
-    if value is None or value == "":
-        return []
-    text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
-    return [(words.clean(name), words.clean(text))]
-
-
-def _named(outer: str, inner: str) -> str:
-    readable = inner.replace("_", " ")
-    return f"{outer}: {readable}" if outer else readable
 
 
 def load_events(view: View) -> list[Event]:
@@ -130,30 +117,33 @@ def load_events(view: View) -> list[Event]:
 
     Raises UsageError when there is none or it cannot be read.
     """
-    if view.place is None:
-        raise UsageError("history: found a record without a place; accepted: one read from a run's directory")
-    return History.load(view.place.with_name("history.jsonl")).events()
+    return read_events(view)
 
 
-def _breakable(name: str) -> Markup:
+def _breakable(name: object) -> Markup:
     """Let a long name break behind its underscores, dots and slashes instead of within a word."""
-    return Markup(re.sub(r"([_./-])", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped the line before
+    return Markup(re.sub(r"([_/]|[.-](?!\d))", r"\1<wbr>", str(_whole(str(name)))))  # noqa: S704 - escaped by _whole
 
 
-def _section(index: int, view: View) -> Section:
-    anchor = f"drill-{index}"
-    try:
-        events = load_events(view)
-    except UsageError as problem:
-        return Section(anchor, view, None, _waterfall(anchor, view), words.clean(problem))
-    label = f"Timeline of {view.drill}: {view.why}"
-    timeline = Picture(
-        Markup(inline_svg(draw_timeline(view, events, titled=False), f"{anchor}-timeline", label)),  # noqa: S704 - ours
-        Markup(  # noqa: S704 - drawn by us; every text in it is an outline or escaped by inline_svg
-            inline_svg(draw_timeline(view, events, narrow=True, titled=False), f"{anchor}-timeline-narrow", label)
-        ),
-    )
-    return Section(anchor, view, timeline, _waterfall(anchor, view), "")
+def _whole(text: object) -> Markup:
+    """Keep figures and their units on one line: `65.77 s` is read as one word."""
+    return Markup(re.sub(r"(\d) (s|min|h)\b", "\\1\u00a0\\2", str(escape(text))))  # noqa: S704 - escaped here
+
+
+def _section(drill: DrillAccount) -> Section:
+    view, anchor = drill.view, drill.anchor
+    timeline = None
+    if drill.events is not None:
+        label = f"Timeline of {view.drill}: {view.why}"
+        timeline = Picture(
+            Markup(inline_svg(draw_timeline(view, drill.events, titled=False), f"{anchor}-timeline", label)),  # noqa: S704 - ours
+            Markup(  # noqa: S704 - drawn by us; every text in it is an outline or escaped by inline_svg
+                inline_svg(
+                    draw_timeline(view, drill.events, narrow=True, titled=False), f"{anchor}-timeline-narrow", label
+                )
+            ),
+        )
+    return Section(drill, timeline, _waterfall(anchor, view))
 
 
 def _waterfall(anchor: str, view: View) -> Picture | None:

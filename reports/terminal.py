@@ -11,9 +11,9 @@ from rich.text import Text
 
 from drills.verdicts import Verdict
 
-from .headline import headline
 from .palette import VERDICT_SIGN, VERDICT_WORD
-from .view import View, read_run
+from .results import Results, read_results
+from .view import View
 from .words import NEVER, NOT_MEASURED, bounds, objective, seconds
 
 _STYLE = {
@@ -24,15 +24,19 @@ _STYLE = {
 }
 
 
-def closing_table(run_dir: Path, *, terminal: bool = False, width: int | None = None) -> str:
+def closing_table(
+    run_dir: Path, results: Results | None = None, *, terminal: bool = False, width: int | None = None
+) -> str:
     """Give the closing table of a run as text, from the records on disk; one that cannot be read is named below it.
 
     Args:
         run_dir: the run's directory; the text says where it is.
+        results: what was read of it already.
         terminal: whether colours and lines are wanted; without, the text is plain and as wide as it needs.
         width: columns of the terminal; measured when absent.
     """
-    views, problems = read_run(run_dir)
+    results = results or read_results(run_dir)
+    views, problems = results.views, results.problems
     out = io.StringIO()
     console = Console(
         file=out,
@@ -44,12 +48,17 @@ def closing_table(run_dir: Path, *, terminal: bool = False, width: int | None = 
         emoji=False,
         legacy_windows=False,
     )
-    summary = headline(views, problems)
+    summary = results.headline
     console.print(Text(summary.line, style=_STYLE[summary.verdict]))
     if summary.remark:
         console.print(summary.remark)
     if views:
         console.print(_table(views, terminal=terminal))
+    counted = ", ".join(f"{number} {standing}" for standing, number in results.standings().items())
+    if counted:
+        console.print(f"standing: {counted}{_gaps(results)}")
+    for worse in results.worse:
+        console.print(f"worse than usual: {worse}", soft_wrap=True)
     for problem in problems:
         console.print(f"unreadable: {problem.path}: {problem.found}")
     console.print(f"evidence: {run_dir}", soft_wrap=True)
@@ -57,6 +66,11 @@ def closing_table(run_dir: Path, *, terminal: bool = False, width: int | None = 
     if report.is_file():
         console.print(f"report:   {report}", soft_wrap=True)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _gaps(results: Results) -> str:
+    gaps = len({gap for result in results.drills for gap in result.missing})
+    return f" ({gaps} fields that nobody supplied; `drills validate` names them)" if gaps else ""
 
 
 def _table(views: Sequence[View], *, terminal: bool) -> Table:

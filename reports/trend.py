@@ -8,6 +8,7 @@ How to read it:
   RPA).
 - An inconclusive run, or one whose environment failed, has no figure: the line breaks and a sign stands on the axis.
 - The objective is the dashed line; where it was changed, it steps.
+- Beside the drill's name: whether its newest run was worse than usual (see `regression`), met or not.
 - Scale: seconds from 0, even. Where the objective is more than eight times the largest figure, the scale is
   logarithmic above 1 s (and says so), or the figures would all lie on the floor.
 
@@ -42,6 +43,7 @@ from .picture import (
     save_png,
     width_px,
 )
+from .regression import regressions
 from .words import seconds
 
 _FAR = 8.0  # an objective this many times the largest figure asks for a logarithmic scale
@@ -108,7 +110,9 @@ def panel_for_key(figure: Figure, left: float, bottom: float, width: float) -> A
 def _counts(rows: pd.DataFrame) -> str:
     verdicts = rows["verdict"].value_counts()
     counts = [f"{verdicts[v]} {VERDICT_WORD[v].lower()}" for v in Verdict if v in verdicts.index]
-    return f"{len(rows)} {'run' if len(rows) == 1 else 'runs'}: {', '.join(counts)}"
+    worse = " and ".join(each.figure for each in regressions(rows, rows["run"].iloc[-1]))
+    note = f"; the newest is worse than usual ({worse})" if worse else ""
+    return f"{len(rows)} {'run' if len(rows) == 1 else 'runs'}: {', '.join(counts)}{note}"
 
 
 def _key(width_in: float) -> Key:
@@ -144,11 +148,7 @@ def _panel(
     for verdict, marker, colour in ((Verdict.MET, "o", LIGHT.good), (Verdict.MISSED, "X", LIGHT.bad)):
         chosen = (verdicts == str(verdict)) & np.isfinite(y)
         if figure_name == "rta_s":
-            below, above = np.nan_to_num(y - low).clip(0), np.nan_to_num(high - y).clip(0)
-            axes.errorbar(
-                x[chosen], y[chosen], yerr=[below[chosen], above[chosen]], fmt="none", ecolor=colour,
-                elinewidth=1.2 if len(rows) <= 60 else 0.5, capsize=3 if len(rows) <= 60 else 0, zorder=4,
-            )  # fmt: skip
+            _bars(axes, x[chosen], y[chosen], low[chosen], high[chosen], colour, few=len(rows) <= 60)
         bigger = 1.35 if verdict is Verdict.MISSED else 1.0
         axes.plot(
             x[chosen], y[chosen], linestyle="none", marker=marker, markersize=size * bigger, color=colour,
@@ -162,7 +162,18 @@ def _panel(
     _unproven(axes, x, verdicts, size)
     _dates(axes, rows, narrow=narrow)
     scale = "" if not log else " (log scale)" if narrow else " (scale: logarithmic above 1 s)"
-    axes.set_title(achieved + scale, loc="left", fontsize=SIZE - 1, color=LIGHT.faint, pad=8)
+    axes.set_title(achieved + scale, loc="left", fontsize=SIZE - 1, color=LIGHT.faint, y=1, pad=8)
+
+
+def _bars(
+    axes: Axes, x: np.ndarray, y: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, *, few: bool
+) -> None:
+    """Draw the bounds as one broken line: matplotlib's errorbar makes an object of each, and thousands take seconds."""
+    ends = np.stack([np.fmin(low, y), np.fmax(high, y), np.full_like(y, np.nan)], axis=1).ravel()
+    axes.plot(
+        np.repeat(x, 3), ends, color=colour, linewidth=1.2 if few else 0.5, zorder=4,
+        marker="_" if few else "", markersize=6, markeredgewidth=1.2,
+    )  # fmt: skip
 
 
 def _scale(axes: Axes, y: np.ndarray, high: np.ndarray, limits: np.ndarray) -> bool:
@@ -188,8 +199,12 @@ def _limit(axes: Axes, x: np.ndarray, limits: np.ndarray, name: str) -> None:
     if not known.size:
         _corner(axes, f"no {name} was set", LIGHT.faint, "normal")
         return
-    edges = np.append(x - 0.5, x[-1] + 0.5)
-    heights = np.append(limits, limits[-1])
+    # Only where it changes: a dashed line through thousands of equal points takes as long as all the rest.
+    changed = np.flatnonzero(
+        np.append(True, (limits[1:] != limits[:-1]) & ~(np.isnan(limits[1:]) & np.isnan(limits[:-1])))
+    )
+    edges = np.append(x[changed] - 0.5, x[-1] + 0.5)
+    heights = np.append(limits[changed], limits[-1])
     dashes = (0, (4, 2))
     axes.step(edges, heights, where="post", color=LIGHT.limit, linewidth=1.6, linestyle=dashes, zorder=4, clip_on=False)
     values = list(dict.fromkeys(known.tolist()))
@@ -231,15 +246,14 @@ def _dates(axes: Axes, rows: pd.DataFrame, *, narrow: bool) -> None:
     count = len(rows)
     wanted = min(count, 3 if narrow else 5)
     places = sorted({round(place) for place in np.linspace(0, count - 1, wanted)})
-    stamps = rows["utc"].tolist()
-    one_day = len({stamp.date() for stamp in stamps if not pd.isna(stamp)}) == 1 and count > 1
+    stamps = rows["utc"]
+    one_day = count > 1 and stamps.dt.normalize().nunique() == 1
     texts = {}
     for place in places:
-        stamp = stamps[place]
+        stamp = stamps.iloc[place]
         texts[place] = "?" if pd.isna(stamp) else stamp.strftime("%H:%M" if one_day else "%Y-%m-%d")
     if one_day:
-        first = next(stamp for stamp in stamps if not pd.isna(stamp))
-        axes.set_xlabel(f"{first:%Y-%m-%d}, UTC")
+        axes.set_xlabel(f"{stamps.min():%Y-%m-%d}, UTC")
     axes.xaxis.set_major_locator(FixedLocator([float(place) for place in places]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: texts.get(round(value), "")))
     axes.tick_params(axis="x", length=3)

@@ -210,6 +210,21 @@ class View:
         ]
 
     @property
+    def expected_steps(self) -> list[Step]:
+        """The plan's steps with the duration expected of each, counted from its own beginning."""
+        return [
+            Step(
+                clean(raw.get("name") or "unnamed step"),
+                clean(raw.get("command") or ""),
+                "",
+                0.0,
+                _number(raw.get("expected_s")),
+                "expected",
+            )
+            for raw in _objects(self.record.get("expected_steps"))
+        ]
+
+    @property
     def phases(self) -> list[Phase]:
         """The phases in order of time."""
         found = [

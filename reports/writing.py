@@ -8,10 +8,15 @@ import pandas as pd
 from drills.errors import UsageError
 
 from .allure import write_allure
+from .coverage import coverage, moment_of, plan_of, write_coverage
 from .frame import COLUMNS, Evidence, read_evidence
+from .incident import calls_for_one, write_incident
 from .junit import write_junit
+from .metrics import write_metrics
 from .page import load_events, write_page
+from .pdf import write_pdf
 from .picture import save_png
+from .summary import write_summary
 from .timeline import draw_timeline
 from .trend import write_trend
 from .view import View, read_run
@@ -26,8 +31,9 @@ class ReportsFailed(ExceptionGroup[Exception]):
 def write_reports(run_dir: Path, evidence_dir: Path) -> list[Path]:
     """Write every report of a run and return their places.
 
-    A timeline.png beside each record, and in the run's directory trend.png (over all runs of the evidence directory),
-    report.html, junit.xml and allure-results. Each is written whole or not at all; writing them again replaces them.
+    A timeline.png beside each record, and an incident.md beside each that missed; in the run's directory trend.png
+    and coverage.html (over all runs of the evidence directory), report.html, report.pdf, junit.xml, summary.md,
+    metrics.prom and allure-results. Each is written whole or not at all; writing them again replaces them.
 
     Raises:
         UsageError: `run_dir` is no directory of a run. ReportsFailed: one or more reports failed, after all others
@@ -52,21 +58,34 @@ def write_reports(run_dir: Path, evidence_dir: Path) -> list[Path]:
     for view in views:
         if view.place is not None and view.place.with_name("history.jsonl").is_file():
             attempt(f"{view.drill}/timeline.png", lambda view=view: write_timeline(view))  # type: ignore[misc]
-    honest = pd.DataFrame(columns=list(COLUMNS))
+    evidence = Evidence(pd.DataFrame(columns=list(COLUMNS)), [])
     try:
-        honest = _evidence(evidence_dir, run_dir).honest()
+        evidence = _evidence(evidence_dir, run_dir)
     except Exception as failure:  # noqa: BLE001 - as above
         failure.add_note(f"while reading {evidence_dir} for the trend")
         failures.append(failure)
+    honest = evidence.honest()
     attempt("trend.png", lambda: write_trend(honest, run_dir / "trend.png"))
-    attempt("report.html", lambda: write_page(run_dir, honest))
+    attempt("coverage.html", lambda: write_run_coverage(evidence, run_dir, evidence_dir))
+    attempt("report.html", lambda: write_page(run_dir, honest, evidence_dir))
+    attempt("report.pdf", lambda: write_pdf(run_dir, evidence_dir))
+    for view in filter(calls_for_one, views):
+        attempt(f"{view.drill}/incident.md", lambda view=view: write_incident(view))  # type: ignore[misc]
     attempt("junit.xml", lambda: write_junit(run_dir))
-    attempt("allure-results", lambda: write_allure(run_dir))
+    attempt("summary.md", lambda: write_summary(run_dir, evidence_dir))
+    attempt("metrics.prom", lambda: write_metrics(run_dir))
+    attempt("allure-results", lambda: write_allure(run_dir, evidence_dir))
     if failures:
         group = ReportsFailed(f"{len(failures)} of the reports of {run_dir} could not be written", failures)
         group.written = written
         raise group
     return written
+
+
+def write_run_coverage(evidence: Evidence, run_dir: Path, evidence_dir: Path) -> Path:
+    """Write coverage.html: what all drills up to this run prove, by the plan that it was held by."""
+    found = coverage(evidence, evidence_dir, moment_of(run_dir), plan_of(run_dir))
+    return write_coverage(found, run_dir / "coverage.html")
 
 
 def write_timeline(view: View) -> Path:

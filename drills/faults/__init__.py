@@ -66,23 +66,59 @@ class Fault(ABC):
 
 
 # The faults themselves, for `faults.namespace_deleted(...)` in scenarios; below Fault, which they derive from.
+from drills.faults.backup import CopyRestored, copy_restored  # noqa: E402
+from drills.faults.cluster import ClusterDeleted, cluster_deleted  # noqa: E402
+from drills.faults.controlplane import ControlPlaneLost, control_plane_lost  # noqa: E402
 from drills.faults.drain import NodeDrained, node_drained  # noqa: E402
 from drills.faults.etcd import EtcdWiped, etcd_wiped  # noqa: E402
+from drills.faults.member import EtcdMembersLost, etcd_members_lost  # noqa: E402
 from drills.faults.namespace import NamespaceDeleted, namespace_deleted  # noqa: E402
+from drills.faults.network import (  # noqa: E402
+    DnsDown,
+    NodeCutOff,
+    ServicesLeadNowhere,
+    dns_down,
+    node_cut_off,
+    services_lead_nowhere,
+)
 from drills.faults.node import NodeStopped, node_stopped  # noqa: E402
 from drills.faults.pod import PodKilled, pod_killed  # noqa: E402
+from drills.faults.secret import SecretsDeleted, secrets_deleted  # noqa: E402
+from drills.faults.service import ServiceDown, service_down  # noqa: E402
+from drills.faults.volume import VolumeRuined, volume_emptied, volume_overwritten  # noqa: E402
 
 __all__ = [
     "BlastRadius",
+    "ClusterDeleted",
+    "ControlPlaneLost",
+    "CopyRestored",
+    "DnsDown",
+    "EtcdMembersLost",
     "EtcdWiped",
     "Fault",
     "NamespaceDeleted",
+    "NodeCutOff",
     "NodeDrained",
     "NodeStopped",
     "PodKilled",
+    "SecretsDeleted",
+    "ServiceDown",
+    "ServicesLeadNowhere",
+    "VolumeRuined",
+    "cluster_deleted",
+    "control_plane_lost",
+    "copy_restored",
+    "dns_down",
+    "etcd_members_lost",
     "etcd_wiped",
     "namespace_deleted",
+    "node_cut_off",
     "node_drained",
     "node_stopped",
     "pod_killed",
+    "secrets_deleted",
+    "service_down",
+    "services_lead_nowhere",
+    "volume_emptied",
+    "volume_overwritten",
 ]

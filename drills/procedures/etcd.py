@@ -99,8 +99,12 @@ class EtcdSnapshots:
         )
         return snapshot
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: Snapshot, *, wait_for_nodes: bool = True) -> None:
         """Put a snapshot in the place of etcd's data and bring the control plane back on it.
+
+        Args:
+            snapshot: what is restored.
+            wait_for_nodes: whether to wait until every node is ready; not where other control planes still join.
 
         Raises:
             ProcedureFailed: the snapshot is not the one that was taken, or a command failed.
@@ -130,6 +134,8 @@ class EtcdSnapshots:
                 within_s=self._drill.at_most(BACK_WITHIN_S), every_s=0.2,
                 retry_on=(KubeError,),
             )  # fmt: skip
+        if not wait_for_nodes:
+            return
         with self._drill.step("wait for the nodes", "kubectl wait --for=condition=Ready node --all", by="kubernetes"):
             self._kube.wait_for_all(
                 "Node",

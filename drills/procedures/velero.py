@@ -14,7 +14,7 @@ from typing import Any
 
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed, ProcedureFailed
-from drills.kube import Kube, statefulset_ready
+from drills.kube import Kube, deployment_available, statefulset_ready
 
 NAMESPACE = "velero"
 BACKUP_TIMEOUT_S = 300.0
@@ -45,19 +45,20 @@ class Velero:
         self._program = program
         self._kubeconfig = kubeconfig
 
-    def backup(self, namespace: str) -> Backup:
+    def backup(self, namespace: str, *, ttl: str = "720h", schedule: str = "") -> Backup:
         """Back a namespace up, its volumes' files included, and note the recovery point that it offers.
+
+        Args:
+            namespace: what to back up.
+            ttl: how long Velero keeps it.
+            schedule: a schedule to make it from now, out of turn; what it holds and its ttl are then the schedule's.
 
         Raises:
             EnvironmentFailed: the backup did not complete; without one there is nothing to rehearse.
         """
         name = f"{namespace}-{self._drill.history.clock.now().utc:%H%M%S}"
-        volumes = not self._drill.leaves_out("procedure")
-        self._run(
-            "backup", "create", name, "--include-namespaces", namespace,
-            f"--default-volumes-to-fs-backup={str(volumes).lower()}", "--snapshot-volumes=false", "--wait",
-            timeout_s=BACKUP_TIMEOUT_S, fails_as=EnvironmentFailed,
-        )  # fmt: skip
+        holds = ["--from-schedule", schedule] if schedule else [*self._holding(namespace), "--ttl", ttl]
+        self._run("backup", "create", name, *holds, "--wait", timeout_s=BACKUP_TIMEOUT_S, fails_as=EnvironmentFailed)
         found = self._kube.get("velero.io/v1/Backup", name, NAMESPACE)
         status = (found or {}).get("status") or {}
         if status.get("phase") != "Completed":
@@ -76,6 +77,28 @@ class Velero:
             volume_snapshots=",".join(sorted(one["status"].get("snapshotID", "") for one in files)),
         )  # fmt: skip
         return backup
+
+    def schedule(self, namespace: str, cron: str, ttl: str = "720h") -> str:
+        """Have backups of a namespace made at fixed times; return the schedule's name.
+
+        Args:
+            namespace: what to back up.
+            cron: when, as in "0 2 * * *".
+            ttl: how long Velero keeps them.
+
+        Raises:
+            EnvironmentFailed: Velero refused it.
+        """
+        name = f"{namespace}-daily"
+        self._run(
+            "schedule", "create", name, "--schedule", cron, *self._holding(namespace), "--ttl", ttl,
+            timeout_s=30, fails_as=EnvironmentFailed,
+        )  # fmt: skip
+        return name
+
+    def unschedule(self, schedule: str) -> None:
+        """Delete a schedule; its backups stay."""
+        self._run("schedule", "delete", schedule, "--confirm", timeout_s=30, check=False)
 
     def newest(self, namespace: str) -> Backup:
         """Find the newest completed backup that holds a namespace, as the runbook's first step does.
@@ -103,24 +126,8 @@ class Velero:
             WaitTimeout: the volumes' data or the pods were not there in time.
         """
         name = f"{backup.name}-restore"
-        command = ["restore", "create", name, "--from-backup", backup.name, "--preserve-nodeports", "--wait"]
-        with self._drill.step("restore the backup", f"velero {' '.join(command)}"):
-            self._run(*command, timeout_s=RESTORE_TIMEOUT_S)
-        phase = (((self._kube.get("velero.io/v1/Restore", name, NAMESPACE) or {}).get("status")) or {}).get("phase")
-        if phase != "Completed":
-            self._run("restore", "logs", name, timeout_s=60, check=False)
-            raise ProcedureFailed(f"restore {name} ended as {phase}")
-        if self._kube.list("velero.io/v1/PodVolumeRestore", NAMESPACE, labels=f"velero.io/restore-name={name}"):
-            with self._drill.step(
-                "wait for the volumes' data",
-                f"kubectl -n velero get podvolumerestores -l velero.io/restore-name={name}",
-            ):
-                self._kube.wait_for_all(
-                    "velero.io/v1/PodVolumeRestore", NAMESPACE, labels=f"velero.io/restore-name={name}",
-                    condition=_phase_is("Completed"),
-                    what="the volumes' data is restored",
-                    within_s=self._drill.at_most(RESTORE_TIMEOUT_S),
-                )  # fmt: skip
+        self._restore(name, "restore the backup", "--from-backup", backup.name, "--preserve-nodeports")
+        self._wait_for_volumes(name)
         with self._drill.step(
             "wait for the workload", f"kubectl -n {backup.namespace} rollout status statefulset", by="kubernetes"
         ):
@@ -131,6 +138,88 @@ class Velero:
                 what="the restored workload is ready",
                 within_s=self._drill.at_most(300),
             )
+
+    def restore_only(self, backup: Backup, kind: str, labels: str = "") -> None:
+        """Restore the objects of one kind, those with the labels or all, into a namespace that is otherwise there.
+
+        Args:
+            backup: what to restore from.
+            kind: the resource, as in "secrets".
+            labels: a label selector; empty for all.
+
+        Raises:
+            ProcedureFailed: Velero failed, or said something else than Completed.
+        """
+        selector = ["--selector", labels] if labels else []
+        self._restore(
+            f"{backup.name}-{kind}", f"restore the {kind}", "--from-backup", backup.name, "--include-resources", kind,
+            *selector,
+        )  # fmt: skip
+
+    def restore_part(self, backup: Backup, app: str) -> None:
+        """Restore what carries one value of the label `app`, and wait until its pods are ready: their volumes are then.
+
+        Raises:
+            ProcedureFailed: Velero failed, or said something else than Completed.
+            WaitTimeout: the pods were not ready in time.
+        """
+        self._restore(
+            f"{backup.name}-{app}", f"restore {app}", "--from-backup", backup.name, "--selector", f"app={app}",
+            "--preserve-nodeports",
+        )  # fmt: skip
+        with self._drill.step(
+            f"wait for {app}", f"kubectl -n {backup.namespace} rollout status -l app={app}", by="kubernetes"
+        ):
+            for kind, ready in (("StatefulSet", statefulset_ready), ("Deployment", deployment_available)):
+                self._kube.wait_for_all(
+                    kind, backup.namespace, labels=f"app={app}", condition=ready, at_least=0,
+                    what=f"{app} is ready", within_s=self._drill.at_most(300),
+                )  # fmt: skip
+
+    def restore_as(self, backup: Backup, namespace: str) -> None:
+        """Restore a backup into another namespace, beside the original, and wait for its volumes' data.
+
+        Raises:
+            ProcedureFailed: Velero failed, or said something else than Completed.
+            WaitTimeout: the volumes' data was not there in time.
+        """
+        name = f"{backup.name}-copy"
+        self._restore(
+            name, "restore the backup beside the original", "--from-backup", backup.name,
+            "--namespace-mappings", f"{backup.namespace}:{namespace}",
+        )  # fmt: skip
+        self._wait_for_volumes(name)
+
+    def _wait_for_volumes(self, restore: str) -> None:
+        selected = f"velero.io/restore-name={restore}"
+        if not self._kube.list("velero.io/v1/PodVolumeRestore", NAMESPACE, labels=selected):
+            return
+        with self._drill.step("wait for the volumes' data", f"kubectl -n velero get podvolumerestores -l {selected}"):
+            self._kube.wait_for_all(
+                "velero.io/v1/PodVolumeRestore",
+                NAMESPACE,
+                labels=selected,
+                condition=_phase_is("Completed"),
+                what="the volumes' data is restored",
+                within_s=self._drill.at_most(RESTORE_TIMEOUT_S),
+            )
+
+    def _restore(self, name: str, step: str, *arguments: str) -> None:
+        command = ["restore", "create", name, *arguments, "--wait"]
+        with self._drill.step(step, f"velero {' '.join(command)}"):
+            self._run(*command, timeout_s=RESTORE_TIMEOUT_S)
+        phase = (((self._kube.get("velero.io/v1/Restore", name, NAMESPACE) or {}).get("status")) or {}).get("phase")
+        if phase != "Completed":
+            self._run("restore", "logs", name, timeout_s=60, check=False)
+            raise ProcedureFailed(f"restore {name} ended as {phase}")
+
+    def _holding(self, namespace: str) -> list[str]:
+        # Without its volumes' files a backup completes as well.
+        volumes = not self._drill.leaves_out("procedure")
+        return [
+            "--include-namespaces", namespace,
+            f"--default-volumes-to-fs-backup={str(volumes).lower()}", "--snapshot-volumes=false",
+        ]  # fmt: skip
 
     def _run(self, *arguments: str, **options: Any) -> None:  # noqa: ANN401 - the options of Commands.run
         self._drill.commands.run(

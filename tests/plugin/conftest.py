@@ -77,7 +77,8 @@ class Session:
     def verdicts(self) -> dict[str, str]:
         """The verdicts of the records, which must be those of the log's END entry."""
         found = {name: record["verdict"] for name, record in self.records.items()}
-        start, end = self.log
+        start, end, *sealed = self.log
+        assert [entry["event"] for entry in sealed] in ([], ["seal"])  # sealed only where reports are written
         assert (start["event"], end["event"]) == ("start", "end")
         assert end["verdicts"] == found
         assert end["records"].keys() == {f"{name}/record.json" for name in found}
@@ -87,8 +88,10 @@ class Session:
 
 
 @pytest.fixture
-def project(pytester):
+def project(pytester, monkeypatch):
     """The repository; `conftest` may be added to."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # the summary of the job that runs these tests is not ours
+        monkeypatch.delenv(name, raising=False)
     shutil.copy(SCRIPTED, pytester.path / "scripted.py")
     pytester.makeconftest(CONFTEST)
     return pytester

@@ -17,6 +17,23 @@ from drills.runs import Run
 
 INTERVAL_S = 0.05
 
+COMPLETE: dict[str, Any] = {
+    "plan": {"path": "dr-plan.yaml", "sha256": "c1" * 32, "version": "7", "entry": "namespace deletion"},
+    "runbook_sha256": "b2" * 32,
+    "expected_steps": [{"name": "restore it", "command": "velero restore create", "expected_s": 60.0}],
+    "meta": {
+        "participants": [{"name": "Bo Lind", "role": "operator"}, {"name": "Ana Ito", "role": "reviewer"}],
+        "approver": "Cy Ode",
+        "approved_on": "2026-11-14",
+        "planned_on": "2026-11-21",
+        "independence": "Ana Ito reports to another director than the operator",
+        "scope": {"systems": ["shop"], "data": ["orders"], "third_parties": ["none"]},
+        "type": "functional",
+        "why": "quarterly rehearsal",
+    },
+}
+"""A story's `extra` with all that people have to say of a drill; only the sign-off is still to come."""
+
 
 @dataclass(frozen=True)
 class Story:
@@ -200,16 +217,20 @@ def record_of(story: Story, history: History, failure: BaseException | None = No
 def write_run(evidence: Path, *stories: Story) -> Path:
     """Leave one finished run in an evidence directory, as the harness would; returns the run's directory."""
     clock = FakeClock(utc=stories[0].began)
-    run = Run.start(
-        evidence, {"why": "nightly", "images": {"shop": "registry.example/shop@sha256:" + "ab" * 32}}, clock
-    )
+    facts = {
+        "why": "nightly",
+        "engine": {"kind": "docker", "version": "28.5.2", "private": False},
+        "images": {"registry.example/shop@sha256:" + "ab" * 32: {"origin": "pull", "id": "sha256:" + "cd" * 32}},
+    }
+    run = Run.start(evidence, facts, clock)
     for story in stories:
         folder = run.drill_directory(story.name)
         history = tell(story, folder / "history.jsonl")
         gave_up = (
             None if story.bad_until_s is not None else NotRecovered("not back within 30 s; last: connection refused")
         )
-        write_atomically(folder / "record.json", record_of(story, history, gave_up))
+        place = {"id": f"{run.id}/{folder.name}", "sequence": run.sequence, "attempt": 1}
+        write_atomically(folder / "record.json", record_of(story, history, gave_up) | place)
         (folder / "commands.log").write_text("2026-11-21T09:33:19.000Z $ velero version\n-> rc=0 in 0.12 s\n")
         clock.advance(60)
     run.end()

@@ -168,7 +168,7 @@ def commands():
 def unknown_commands(text, known):
     groups = {path.partition(" ")[0] for path in known if " " in path}
     found = set()
-    for first, second in re.findall(r"(?m)^(?:[\w./]*/)?drills ([a-z]+)\b(?: ([a-z]+)\b)?", text):
+    for first, second in re.findall(r"(?m)^(?:[\w./]*/)?drills ([a-z][a-z-]*)(?: ([a-z][a-z-]*)\b)?", text):
         found.add(f"{first} {second}".strip() if first in groups else first)
     return found - known
 
@@ -391,7 +391,7 @@ def test_the_changelog_has_the_version():
 
 def test_the_readmes_table_is_the_samples():
     between = parts(README)[1]
-    if SAMPLE.is_dir():
+    if any(SAMPLE.glob("*/record.json")):
         assert between == table(SAMPLE)
     else:
         assert "|" not in between, "a figure that no committed run stands for"

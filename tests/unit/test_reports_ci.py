@@ -5,6 +5,7 @@ import pytest
 from drills.reports import writing
 from drills.reports.allure import write_allure
 from drills.reports.junit import render_junit, write_junit
+from drills.reports.results import results_of
 from drills.reports.terminal import closing_table
 from drills.reports.view import Problem, View
 from drills.reports.writing import ReportsFailed, write_reports
@@ -32,7 +33,8 @@ def run(tmp_path_factory):
 
 
 def test_all_reports_are_left(run):
-    for name in ("report.html", "trend.png", "junit.xml", "allure-results", f"{MET.name}/timeline.png"):
+    ours = ("junit.xml", "summary.md", "metrics.prom", "allure-results")
+    for name in (*ours, "report.html", "trend.png", f"{MET.name}/timeline.png"):
         assert (run / name).exists(), name
     assert not [path for path in run.rglob(".*") if path.is_file()], "no half-written file stays"
     assert (run / "report.html").stat().st_mode & 0o777 == 0o644
@@ -40,8 +42,10 @@ def test_all_reports_are_left(run):
 
 def test_writing_again_replaces(run):
     before = sorted(path.name.split("-")[-1] for path in (run / "allure-results").iterdir())
+    files = {path for path in run.rglob("*") if path.is_file() and "allure-results" not in path.parts}
     written = write_reports(run, run.parent)
-    assert len(written) == 3 + 4
+    assert len(written) == len(set(written))
+    assert {path for path in run.rglob("*") if path.is_file() and "allure-results" not in path.parts} == files
     assert sorted(path.name.split("-")[-1] for path in (run / "allure-results").iterdir()) == before
 
 
@@ -74,19 +78,20 @@ def test_junit_links_attachments_from_the_project(run, monkeypatch):
 
 
 def test_junit_is_well_formed_with_any_text(tmp_path):
-    text = "]]> <&\"' \x00\x1b[31m\x08\ufffe\ud800 壊れた"
+    text = "]]> --- <&\"' \x00\x1b[31m\x08\ufffe\ud800 壊れた"
     view = View.of(
         {"verdict": "MISSED", "drill": text, "title": text, "why": text, "scenario": text, "controls": [text]}
     )
-    rendered = render_junit([view], [Problem(tmp_path / "x" / "record.json", "bro\x0bken")], text)
-    root = ET.fromstring(rendered)  # noqa: S314 - written by us a moment ago
-    assert root.find(".//testcase").get("name") == "]]> <&\"'  壊れた"
+    found = [Problem(tmp_path / "x" / "record.json", "bro\x0bken")]
+    root = ET.fromstring(render_junit(results_of([view], found, text)))  # noqa: S314 - written by us a moment ago
+    assert root.find(".//testcase").get("name") == "]]> --- <&\"'  壊れた"
 
 
 def test_of_two_attempts_the_worse_one_counts():
     attempts = [View.of({"verdict": verdict, "drill": "a"}) for verdict in ("MET", "MISSED", "MET")]
-    root = ET.fromstring(render_junit(attempts, [], "run"))  # noqa: S314 - written by us a moment ago
+    root = ET.fromstring(render_junit(results_of(attempts, [], "run")))  # noqa: S314 - written by us a moment ago
     assert len(list(root.iter("testcase"))) == 1
+    assert root.find(".//testcase//property[@name='attempts']").get("value") == "3"
     assert root.attrib["failures"] == "1"
 
 
@@ -153,6 +158,12 @@ def test_the_closing_table_is_plain_without_a_terminal(run):
     assert f"report:   {run / 'report.html'}" in lines
 
 
+def test_the_closing_table_says_what_the_evidence_amounts_to(run):
+    told = next(line for line in closing_table(run).splitlines() if line.startswith("standing: "))
+    assert told.startswith("standing: 1 FAILED, 1 INCOMPLETE, 1 INCONCLUSIVE (")
+    assert "`drills validate` names them" in told
+
+
 def test_the_closing_table_fits_a_terminal(run):
     text = closing_table(run, terminal=True, width=80)
     assert "\x1b[" in text
@@ -170,7 +181,8 @@ def test_one_broken_report_hides_no_other(tmp_path, monkeypatch):
         write_reports(run, tmp_path)
     assert (run / "report.html").is_file()
     assert (run / "junit.xml").is_file()
-    assert len(caught.value.written) == 4
+    assert run / "trend.png" not in caught.value.written
+    assert run / "summary.md" in caught.value.written
     assert caught.value.exceptions[0].__notes__ == [f"while writing trend.png of {run}"]
 
 

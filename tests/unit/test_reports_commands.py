@@ -77,6 +77,26 @@ def test_a_report_that_fails_is_told_and_exits_3(evidence):
     assert (run / "junit.xml").is_file()
 
 
+def test_a_sealed_runs_reports_go_into_a_copy(evidence, tmp_path):
+    run = only_run(evidence)
+    (run / "manifest.json").write_text("{}")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    result = drills("report", run)
+    assert result.exit_code == 2
+    assert "which is sealed" in result.output
+    assert "--out DIR" in result.output
+    result = drills("report", run, "--out", tmp_path / "again")
+    assert result.exit_code == 0, result.output
+    copy = tmp_path / "again" / run.name
+    assert (copy / "report.html").is_file()
+    assert (copy / "coverage.html").is_file()
+    assert not (copy / "manifest.json").exists()
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    result = drills("report", run, "--out", tmp_path / "again")
+    assert result.exit_code == 2
+    assert "there already" in result.output
+
+
 def test_trend_prints_the_newest_and_names_what_it_cannot_read(tmp_path):
     write_many(tmp_path, 4, MET)
     write_atomically(tmp_path / "20990101T000000Z-0000" / "bad" / "record.json", "{")

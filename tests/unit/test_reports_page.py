@@ -1,15 +1,19 @@
+import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
+from drills.reports.account import flat
 from drills.reports.frame import read_evidence
 from drills.reports.headline import headline
-from drills.reports.page import flat, write_page
+from drills.reports.page import write_page
 from drills.reports.view import Problem, View, read_run
 
 from drills.record import write_atomically
 
-from .samples import Story, write_many, write_run
+from .samples import COMPLETE, Story, write_many, write_run
 
 SHORT = {"steady_s": 4.0, "bad_until_s": 3.0, "after_s": 4.0, "backup_before_s": 1.0}
 MET = Story(**SHORT)
@@ -78,11 +82,10 @@ def test_the_page_is_well_formed_and_fetches_nothing(page):
 
 def test_the_first_line_says_missed_and_the_worst_gap(page):
     words = Parsed(page.split("<body>")[1]).words
-    first = " ".join(words[:3])
-    assert "Missed:" in first
-    assert "1 of 3 drills missed an objective." in first
-    assert "Worst: etcd_quorum_loss" in first
-    assert "over the R" in first
+    assert words[:3] == ["✗", "Missed:", "1 of 3 drills missed an objective."]
+    lead = "".join(words[3:8])
+    assert lead.startswith("Worst: etcd_quorum_loss")
+    assert "over the R" in lead
 
 
 def test_every_drill_has_its_row_and_its_section(page):
@@ -91,8 +94,20 @@ def test_every_drill_has_its_row_and_its_section(page):
     assert {"drill-1", "drill-2", "drill-3"} <= ids
     names = [attributes.get("data-name") for tag, attributes in parsed.tags if tag == "td"]
     assert names.count("RTA / RTO") == 3
-    for heading in ("Timeline", "Where the time went", "Backup", "Checks after recovery", "How it was measured"):
-        assert parsed.words.count(heading) == 3
+    for heading in (
+        "The disaster, and the proof that it happened",
+        "Where the time went",
+        "The runbook as executed",
+        "The data, verified",
+        "Recovery point used",
+        "Checks after recovery",
+        "What the evidence amounts to",
+        "Who took part",
+        "Sign-offs and corrective actions",
+        "How it was measured",
+    ):
+        assert parsed.words.count(heading) == 3, heading
+    assert parsed.words.count("Incident report, a draft") == 1, "one of the three missed"
     assert "三台の control plane のうち二台を失う。" in parsed.words
     assert any("registry.example/shop@sha256" in word for word in parsed.words), "run.json is shown"
 
@@ -125,6 +140,80 @@ def test_records_with_nothing_in_them_still_make_a_page(tmp_path):
 
 def test_an_empty_run_says_that_nothing_was_proven(tmp_path):
     assert "no drill left a record, so nothing was proven" in write_page(tmp_path).read_text()
+
+
+def told(page):
+    """What the page says, on one line."""
+    return " ".join(" ".join(Parsed(page).words).replace("\u00a0", " ").split())
+
+
+def sign(run, **fields):
+    line = {
+        "schema": "pytest-drills/sign-off/v1", "utc": "2026-11-22T10:00:00.000Z", "run": run.name, "drill": None,
+        "by": "Ana Ito", "role": "reviewer", "decision": "accepted", "meta": {}, "issues": [], "actions": [],
+        "comment": "",
+    }  # fmt: skip
+    with (run / "sign-offs.jsonl").open("a") as file:
+        file.write(json.dumps(line | fields) + "\n")
+
+
+def test_what_people_have_to_say_is_there_or_said_to_be_missing(tmp_path):
+    run = write_run(tmp_path, replace(MET, extra=COMPLETE), Story(**SHORT, name="nobody_knows"))
+    unsigned = told(write_page(run).read_text())
+    assert "Bo Lind, operator" in unsigned
+    assert "Took part Bo Lind (operator); Ana Ito (reviewer)" in unsigned
+    assert "who approved it beforehand meta. approver" in unsigned, "of the drill that says nothing"
+    assert "Signed off nobody, when this was written" in unsigned
+    action = {
+        "id": "A-1",
+        "text": "warm standby",
+        "owner": "Bo Lind",
+        "due": "2026-12-31",
+        "state": "open",
+        "retest": "",
+    }
+    sign(run, issues=["too slow"], actions=[action], comment="again in May")
+    signed = told(write_page(run).read_text())
+    assert "Signed off accepted by Ana Ito (reviewer), 2026-11-22" in signed
+    assert "1 open, the first due 2026-12-31; 0 done" in signed
+    assert "A-1: warm standby Bo Lind 2026-12-31 open" in signed
+    assert "too slow" in signed
+    assert "again in May" in signed
+
+
+def test_a_sign_off_nobody_can_read_is_said(tmp_path):
+    run = write_run(tmp_path, MET)
+    (run / "sign-offs.jsonl").write_text('{"by": \n')
+    assert "The sign-offs could not be read:" in told(write_page(run).read_text())
+
+
+def test_the_runbook_stands_beside_plan_and_last_run(tmp_path):
+    steps = (("restore it", "velero restore create", 1.0, "harness"),)
+    expected = [{"name": "Restore it", "expected_s": 0.5}, {"name": "call the owner", "command": "", "expected_s": 60}]
+    write_run(tmp_path, replace(MET, steps=(("restore it", "velero restore create", 2.0, "harness"),)))
+    later = replace(MET, steps=steps, extra={"expected_steps": expected}, began=datetime(2026, 11, 22, tzinfo=UTC))
+    run = write_run(tmp_path, later)
+    (run / MET.name / "commands.log").write_text(
+        "2026-11-22T00:00:05.500Z $ /usr/local/bin/velero --kubeconfig /secret/place/drill.kubeconfig restore create\n"
+        "Restore completed\n-> rc=0 in 0.90 s\n"
+    )
+    page = told(write_page(run).read_text())
+    assert "1. restore it velero restore create harness 1.12 s 1 s, late 0.5 s 2 s" in page
+    assert (
+        "$ velero --kubeconfig drill.kubeconfig restore create Restore completed rc 0, 0.9 s, began 00:00:05 UTC"
+        in page
+    )
+    assert "/secret/place" not in page
+    assert re.search("2. call the owner nobody . not taken 60 s .", page)
+
+
+def test_what_changed_since_the_last_run(tmp_path):
+    write_run(tmp_path, MET)
+    run = write_run(tmp_path, replace(MET, bad_until_s=3.9, rto_s=2.0, began=datetime(2026, 11, 22, tzinfo=UTC)))
+    page = "".join(Parsed(write_page(run).read_text()).words).replace("\u00a0", " ")
+    assert "Now missed, was met (last: 2026-11-21 09:33)." in page
+    assert "(0.9 s slower)." in page
+    assert "RTO is 2 s, was 60 s." in page
 
 
 @pytest.mark.parametrize(

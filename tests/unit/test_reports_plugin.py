@@ -29,6 +29,13 @@ def _fonts_are_found_once(monkeypatch):
     monkeypatch.setenv("MPLCONFIGDIR", mpl.get_cachedir())
 
 
+@pytest.fixture(autouse=True)
+def _no_ci(monkeypatch):
+    # In a CI job these sessions would write to the page of that job.
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def session(pytester, run, *arguments, set_run=True, more="pass"):
     pytester.makeconftest(CONFTEST.format(run=str(run), set_run=set_run, more=more))
     pytester.makepyfile("def test_nothing(): pass")
@@ -51,6 +58,25 @@ def test_a_session_ends_with_its_reports_and_the_table(pytester, tmp_path, argum
     )
     assert result.stdout.str().count("Missed: the drill missed") == 1
     assert (run / "junit.xml").is_file()
+
+
+def test_a_session_in_github_actions_annotates_and_fills_the_jobs_page(pytester, tmp_path, monkeypatch):
+    run, page = write_run(tmp_path, STORY), tmp_path / "page.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(pytester.path))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    result = session(pytester, run, "--color=yes")
+    lines = [line for line in result.stdout.lines if line.startswith("::")]
+    assert [line.partition("::MISSED")[0] for line in lines[:1]] == ["::error title=MISSED"]
+    assert lines[1].startswith("::error file=scenarios/test_namespace_deletion.py,title=MISSED%3A namespace_deletion::")
+    assert page.read_text(encoding="utf-8") == (run / "summary.md").read_text(encoding="utf-8")
+    assert page.read_text(encoding="utf-8").startswith("# ✗ MISSED: the drill missed its objectives.")
+
+
+def test_a_page_that_cannot_be_written_is_told(pytester, tmp_path, monkeypatch):
+    run = write_run(tmp_path, STORY)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
+    session(pytester, run).stdout.fnmatch_lines(["REPORT FAILED while writing the job's summary: IsADirectoryError*"])
 
 
 def test_a_session_without_a_run_says_and_loads_nothing(pytester, tmp_path):

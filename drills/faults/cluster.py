@@ -1,0 +1,83 @@
+"""Faults of a whole cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from drills.errors import UsageError
+from drills.faults import BlastRadius, Fault
+from drills.kube import Kube
+
+
+class Cluster(Protocol):
+    """A cluster that the harness can take away: a kind cluster, or whatever a team plugs in."""
+
+    name: str
+
+    @property
+    def kube(self) -> Kube:
+        """Its API."""
+        ...
+
+    def delete(self) -> None:
+        """Take all of it away, its disks included. Idempotent."""
+        ...
+
+    def parts(self) -> list[str]:
+        """Name what it consists of now, machines and disks, asked of what runs them."""
+        ...
+
+    def left_of(self, parts: Sequence[str]) -> list[str]:
+        """Name which of these parts are still there, asked of what runs them."""
+        ...
+
+
+class ClusterDeleted(Fault):
+    """A whole cluster is gone: its nodes, their disks, its API.
+
+    The proof comes from two sides: what ran the cluster has none of its machines and disks any more, and its API
+    server, which answered before, does not answer.
+    """
+
+    name = "cluster deleted"
+    blast_radius = BlastRadius.CLUSTER
+
+    def __init__(self, cluster: Cluster) -> None:
+        """Aim at a cluster as it is now.
+
+        Raises:
+            UsageError: there is nothing of it, or its API does not answer: it is gone already.
+
+        """
+        self.target = f"cluster/{cluster.name}"
+        self._cluster = cluster
+        self._parts = cluster.parts()
+        if not self._parts or not cluster.kube.ready():
+            raise UsageError(f"cluster_deleted {cluster.name!r}: found none that runs, accepted: a running cluster")
+
+    def inject(self) -> None:
+        """Delete the cluster without grace."""
+        self._cluster.delete()
+
+    def proof(self) -> list[str]:
+        """Tell that all of it is gone; nothing as long as a part of it is there or its API answers."""
+        if self._cluster.left_of(self._parts) or self._cluster.kube.ready():
+            return []
+        return [
+            f"{len(self._parts)} machines and disks are gone: {', '.join(sorted(self._parts))}",
+            f"the API server at {self._cluster.kube.server} answers no more",
+        ]
+
+    def heal(self) -> None:
+        """Do nothing: building another cluster is the procedure's, not the harness's."""
+
+
+def cluster_deleted(cluster: Cluster) -> ClusterDeleted:
+    """Make the fault that deletes a whole cluster.
+
+    Raises:
+        UsageError: the cluster does not run.
+
+    """
+    return ClusterDeleted(cluster)

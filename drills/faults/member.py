@@ -1,0 +1,93 @@
+"""Faults of an etcd of several members: disks lost on one machine, or on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from drills.errors import UsageError
+from drills.faults import BlastRadius, Fault
+from drills.faults.etcd import ASIDE, MANIFEST, MEMBER, ControlPlaneNode
+from drills.kube import Kube
+
+_EXEC_TIMEOUT_S = 30.0
+_CONTAINERS = ["crictl", "ps", "--quiet", "--name", "^etcd$"]
+
+
+class EtcdMembersLost(Fault):
+    """Members of etcd lose their disks at once: the process is gone without grace, and what it had stored with it.
+
+    The manifest is put aside, so that etcd stays away until somebody brings the member back: started again on an empty
+    disk, kubeadm's first member would found a cluster of its own beside the one that it belonged to.
+    """
+
+    name = "etcd members lost"
+
+    def __init__(self, nodes: Sequence[ControlPlaneNode], kube: Kube, members: int) -> None:
+        """Aim at the etcd of these nodes.
+
+        Args:
+            nodes: the control-plane nodes that lose their disks.
+            kube: the cluster.
+            members: how many members etcd has in all.
+
+        """
+        self.target = "etcd/" + ",".join(node.name for node in nodes)
+        self.blast_radius = BlastRadius.CLUSTER if len(nodes) > (members - 1) // 2 else BlastRadius.CONTROL_PLANE
+        self._nodes = nodes
+        self._kube = kube
+
+    @property
+    def quorum_lost(self) -> bool:
+        """Whether too few members are left to agree on anything."""
+        return self.blast_radius is BlastRadius.CLUSTER
+
+    def inject(self) -> None:
+        """Take etcd and its data away, on one node after the other: a few tenths of a second each."""
+        script = (
+            f"mv {MANIFEST} {ASIDE} && {{ running=$({' '.join(_CONTAINERS)}); "
+            f'[ -z "$running" ] || crictl stop --timeout=0 $running; }} && rm -rf {MEMBER}'
+        )
+        for node in self._nodes:
+            node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S)
+
+    def proof(self) -> list[str]:
+        """Tell, once it is so on every node, that member and process are gone; and without a quorum, the API too."""
+        facts = []
+        for node in self._nodes:
+            script = f'[ ! -e {MEMBER} ] && [ -z "$({" ".join(_CONTAINERS)})" ] && echo gone || true'
+            if node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S).strip() != "gone":
+                return []
+            facts.append(f"{node.name}: no etcd runs, and {MEMBER} is gone")
+        if not self.quorum_lost:
+            return facts
+        return [] if self._kube.ready() else [*facts, "no API server is ready: etcd has no quorum"]
+
+    def heal(self) -> None:
+        """Put the manifests back that are still aside."""
+        # Never over one that is there: the procedure may have written it.
+        script = f"if [ -e {ASIDE} ] && [ ! -e {MANIFEST} ]; then mv {ASIDE} {MANIFEST}; else rm -f {ASIDE}; fi"
+        for node in self._nodes:
+            node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S)
+
+
+def etcd_members_lost(nodes: Sequence[ControlPlaneNode], kube: Kube, members: int) -> EtcdMembersLost:
+    """Make the fault that takes the disks of these members.
+
+    Args:
+        nodes: the nodes that lose them.
+        kube: the cluster.
+        members: how many members etcd has in all.
+
+    Raises:
+        UsageError: no node is named, or one has no etcd that kubeadm set up.
+
+    """
+    if not nodes:
+        raise UsageError("etcd_members_lost: found no node, accepted: one control-plane node or more")
+    for node in nodes:
+        there = node.exec(["sh", "-c", f"[ -e {MANIFEST} ] && [ -e {MEMBER} ] && echo yes || true"], _EXEC_TIMEOUT_S)
+        if there.strip() != "yes":
+            raise UsageError(
+                f"etcd_members_lost on {node.name}: found no {MANIFEST} with {MEMBER}, accepted: nodes made by kubeadm"
+            )
+    return EtcdMembersLost(nodes, kube, members)

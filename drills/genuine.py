@@ -1,0 +1,322 @@
+"""Whether evidence is still what was sealed: a run by itself, or a whole evidence directory with its log."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import VerificationError
+from securesystemslib.signer import SSlibKey
+
+from drills import checkpoint, keys, runs, schema, seal, signoff, timestamps
+from drills.checkpoint import Checkpoint
+from drills.errors import NotGenuine, UsageError
+from drills.keys import PublicKeys
+from drills.verdicts import Verdict, worst
+
+_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a check found.
+
+    Attributes:
+        verdicts: what each run says of itself, by its id.
+        problems: what is not as it was sealed; empty if nothing.
+        remarks: what is worth knowing and no problem.
+        signers: the keys that vouch for it.
+
+    """
+
+    verdicts: Mapping[str, Verdict]
+    problems: Sequence[str]
+    remarks: Sequence[str] = ()
+    signers: Sequence[PublicKeys] = ()
+
+
+def check_run(run_dir: Path, trusted: Sequence[PublicKeys] = (), authority: Path | None = None) -> Findings:
+    """Check a sealed run by what is in its directory, as verify.sh does.
+
+    Args:
+        run_dir: its directory.
+        trusted: the public keys of those who may have sealed it. Without any, those in the run: then nothing says
+            whose they are.
+        authority: certificates in PEM of the time-stamping authority, if its stamps are to be checked for whose they
+            are.
+
+    Raises:
+        UsageError: the run is not sealed, or the certificates cannot be read.
+
+    """
+    if not seal.is_sealed(run_dir):
+        raise UsageError(f"run: found no {seal.MANIFEST} in {run_dir}, accepted: a run that was sealed")
+    remarks: list[str] = []
+    verdict, signer = Verdict.INCONCLUSIVE, None
+    try:
+        manifest = (run_dir / seal.MANIFEST).read_bytes()
+        about = _manifest(manifest)
+        verdict = Verdict(about["verdict"])
+        signer = _signer(run_dir, trusted)
+        problems = list(_file_problems(run_dir, about))
+        digest = hashlib.sha256(manifest).hexdigest()
+        checks: list[Callable[[], None]] = [
+            *(lambda name=name: _check_statement(run_dir, name, digest, signer) for name in seal.PREDICATES),
+            lambda: _check_log_part(run_dir, about["run"], digest, signer),
+            lambda: remarks.extend(_check_time_stamp(run_dir, signer, authority)),
+        ]
+        for check in checks:
+            try:
+                check()
+            except NotGenuine as problem:
+                problems.append(str(problem))
+        remarks += [f"a secret was taken out before it was sealed: {name}" for name in about["redacted"]]
+    except (NotGenuine, OSError) as problem:
+        problems = [str(problem)]
+    return Findings({run_dir.name: verdict}, problems, remarks, [signer] if signer else [])
+
+
+def check_evidence(
+    evidence: Path,
+    trusted: Sequence[PublicKeys] = (),
+    older: Iterable[Path] = (),
+    authority: Path | None = None,
+) -> Findings:
+    """Check an evidence directory: its log, the checkpoints beside it, every run, what people signed off.
+
+    Args:
+        evidence: the directory of all runs.
+        trusted: the public keys of those who may have sealed runs; without any, those beside the checkpoints.
+        older: checkpoints that were kept somewhere else. Only with one does it show that the newest runs were cut off,
+            or that whoever has the keys wrote the whole log anew.
+        authority: as for `check_run`.
+
+    Raises:
+        UsageError: there is no log, or a given checkpoint or certificate cannot be read.
+
+    """
+    log = evidence / runs.LOG
+    problems = [f"{runs.LOG}: {problem}" for problem in runs.verify(log)]
+    entries = runs.entries(log)
+    remarks = [f"{run}: never ended" for run in runs.unfinished(log)]
+    signers = list(trusted) or _keys_beside(evidence)
+    problems += _checkpoint_problems(evidence, signers, older)
+    uncovered, new = _uncovered(evidence, entries)
+    problems, remarks = problems + uncovered, remarks + new
+
+    verdicts: dict[str, Verdict] = {}
+    sealed = {str(entry.get("run")): entry for entry in entries if entry.get("event") == "seal"}
+    ended = {str(entry.get("run")): entry for entry in entries if entry.get("event") == "end"}
+    begun = [str(entry.get("run")) for entry in entries if entry.get("event") == "start"]
+    for run, entry in ended.items():
+        verdicts[run] = worst(Verdict(each) for each in _mapping(entry, "verdicts").values() if each in list(Verdict))
+    for run in begun:
+        run_dir = evidence / run
+        if not _RUN_ID.fullmatch(run) or not run_dir.is_dir():
+            problems.append(f"{run}: its directory is gone")
+        elif run not in sealed:
+            remarks.append(f"{run}: was never sealed")
+        elif not seal.is_sealed(run_dir):
+            problems.append(f"{run}: missing: {seal.MANIFEST}")
+        else:
+            found = check_run(run_dir, signers, authority)
+            verdicts |= found.verdicts
+            problems += [f"{run}: {problem}" for problem in found.problems]
+            problems += [f"{run}: {problem}" for problem in _entry_problems(run_dir, sealed[run], ended.get(run, {}))]
+            remarks += [f"{run}: {remark}" for remark in found.remarks]
+        if run_dir.is_dir():
+            problems += [f"{run}: {problem}" for problem in _sign_off_problems(run_dir)]
+    for path in sorted(evidence.iterdir()):
+        if _RUN_ID.fullmatch(path.name) and path.is_dir() and path.name not in begun:
+            problems.append(f"{path.name}: is not in the log")
+    return Findings(verdicts, problems, remarks, signers)
+
+
+def _manifest(content: bytes) -> dict[str, Any]:
+    try:
+        about = json.loads(content)
+    except ValueError as error:
+        raise NotGenuine(f"changed: {seal.MANIFEST} is no JSON") from error
+    if schema.problems("manifest-v1", about) or seal.manifest_text(about, about["files"]) != content:
+        raise NotGenuine(f"changed: {seal.MANIFEST} is not in the form that it was written in")
+    return dict(about)
+
+
+def _signer(run_dir: Path, trusted: Sequence[PublicKeys]) -> PublicKeys:
+    try:
+        found = PublicKeys.load(run_dir / seal.DIRECTORY)
+    except UsageError as error:
+        raise NotGenuine(f"missing: the public keys: {error}") from error
+    if trusted and found.ids not in [each.ids for each in trusted]:
+        raise NotGenuine(f"sealed with a key that is not trusted: {found.run_id}")
+    return found
+
+
+def _file_problems(run_dir: Path, about: Mapping[str, Any]) -> Iterator[str]:
+    listed = {each["path"]: each for each in about["files"]}
+    there = {name: path for name, path in seal.files(run_dir) if name not in seal.NOT_LISTED}
+    for name, each in listed.items():
+        path = there.pop(name, None)
+        if path is None:
+            yield f"missing: {name}"
+        elif path.is_symlink() or not path.is_file():
+            yield f"changed: {name}"
+        else:
+            content = path.read_bytes()
+            if (hashlib.sha256(content).hexdigest(), len(content)) != (each["sha256"], each["size"]):
+                yield f"changed: {name}"
+    for name in there:
+        yield f"added: {name}"
+
+
+def _check_statement(run_dir: Path, name: str, digest: str, signer: PublicKeys) -> None:
+    """Check one signed statement and its Sigstore bundle, both in the one form that they are written in."""
+    envelope_file, bundle_file = run_dir / f"{name}.dsse.json", run_dir / f"{name}.sigstore.json"
+    text = _read(envelope_file).decode(errors="replace")
+    try:
+        data = json.loads(text)
+        payload, keyid, signature = data["payload"], data["signatures"][0]["keyid"], data["signatures"][0]["sig"]
+        form = seal.envelope_text(payload, keyid, signature) + "\n"
+        whole = all(b64encode(b64decode(each)).decode() == each for each in (payload, signature))
+        if form != text or not whole or keyid != signer.run_id:
+            raise NotGenuine(f"changed: {envelope_file.name} is no envelope as pytest-drills writes it")
+        Envelope.from_dict(data).verify([SSlibKey.from_crypto(signer.run, keyid=keyid)], 1)
+        statement = json.loads(b64decode(payload))
+        subject, kind = statement["subject"], statement["predicateType"]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise NotGenuine(f"changed: {envelope_file.name} is no envelope as pytest-drills writes it") from error
+    except VerificationError as error:
+        raise NotGenuine(f"changed: the signature of {envelope_file.name} does not hold") from error
+    if subject != [{"digest": {"sha256": digest}, "name": seal.MANIFEST}] or kind != seal.PREDICATES[name]:
+        raise NotGenuine(f"changed: {seal.MANIFEST} is not the one that {envelope_file.name} is about")
+    if _read(bundle_file) != (seal.bundle_text(text, signer.run_hint) + "\n").encode():
+        raise NotGenuine(f"changed: {bundle_file.name} does not say what {envelope_file.name} says")
+
+
+def _check_log_part(run_dir: Path, run: str, digest: str, signer: PublicKeys) -> None:
+    """Check that the run's entry is in the log that the run's copy of the checkpoint is of."""
+    note = _read(run_dir / seal.NOTE)
+    made, _ = checkpoint.verify(note, [signer], seal.NOTE)
+    checkpoint.verify_ssh(note, _read(run_dir / f"{seal.NOTE}.sig"), signer, f"{seal.NOTE}.sig")
+    line = _read(run_dir / seal.ENTRY)
+    if not _is_seal_of(line, run, digest):
+        raise NotGenuine(f"changed: {seal.ENTRY} is not the entry of this {seal.MANIFEST}")
+    proof = _read(run_dir / seal.PROOF)
+    try:
+        first, *path = proof.decode("ascii").split("\n")[:-1]
+        index, beside = int(first), [b64decode(each) for each in path]
+    except ValueError as error:
+        raise NotGenuine(f"changed: {seal.PROOF} is no proof") from error
+    written = seal.proof_text(index, (b64encode(each).decode() for each in beside))
+    if proof != written or checkpoint.root_by_proof(line[:-1], index, made.size, beside) != made.root:
+        raise NotGenuine(f"changed: {seal.ENTRY} is not in the log that {seal.NOTE} is of")
+
+
+def _is_seal_of(line: bytes, run: str, digest: str) -> bool:
+    try:
+        entry = json.loads(line)
+        said = entry["event"], entry["run"], entry["manifest_sha256"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return line.endswith(b"\n") and said == ("seal", run, digest)
+
+
+def _check_time_stamp(run_dir: Path, signer: PublicKeys, authority: Path | None) -> list[str]:
+    path, signature = run_dir / f"{seal.NOTE}.tsr", run_dir / f"{seal.NOTE}.tsr.sig"
+    if not path.exists() and not signature.exists():
+        return []
+    reply, name = _read(path), f"{seal.NOTE}.tsr"
+    checkpoint.verify_ssh(reply, _read(signature), signer, f"{name}.sig")
+    stamp = timestamps.verify(reply, _read(run_dir / seal.NOTE), authority, name)
+    whose = "" if stamp.known else "; whose it is was not checked: name its authority by --tsa-ca"
+    return [f"time stamp {stamp.utc}, checked by {' and '.join(stamp.readers)}{whose}"]
+
+
+def _entry_problems(run_dir: Path, sealed: Mapping[str, Any], ended: Mapping[str, Any]) -> Iterator[str]:
+    """Compare a run with what the log says of it."""
+    manifest = (run_dir / seal.MANIFEST).read_bytes()
+    if hashlib.sha256(manifest).hexdigest() != sealed.get("manifest_sha256"):
+        yield f"changed: {seal.MANIFEST} is not the one in the log"
+    logged = dict(_mapping(ended, "records"))
+    if "run_json_sha256" in ended:
+        logged["run.json"] = ended["run_json_sha256"]
+    for name, digest in logged.items():
+        path = run_dir / name
+        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        # Redacted after the END entry was written: the manifest, which is signed, says so and has the digest.
+        if found != digest and f'"{name}"' not in _line(manifest, '"redacted":'):
+            yield f"changed: {name} is not the one in the log's entry of its end"
+
+
+def _mapping(entry: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    """Give an entry's field, which in a log that somebody edited may be anything."""
+    value = entry.get(field)
+    return value if isinstance(value, dict) else {}
+
+
+def _sign_off_problems(run_dir: Path) -> list[str]:
+    try:
+        return signoff.problems(run_dir)
+    except UsageError as error:
+        return [str(error)]
+
+
+def _line(content: bytes, start: str) -> str:
+    return next((line for line in content.decode(errors="replace").split("\n") if line.startswith(start)), "")
+
+
+def _checkpoint_problems(evidence: Path, signers: Sequence[PublicKeys], older: Iterable[Path]) -> list[str]:
+    """Compare the log with the checkpoints beside it, and with those that were kept somewhere else."""
+    problems: list[str] = []
+    good: list[tuple[str, Checkpoint]] = []
+    beside = checkpoint.notes(evidence)
+    for path in [*beside, *older]:
+        name = f"{checkpoint.DIRECTORY}/{path.name}" if path in beside else str(path)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"--checkpoint: found {path} ({error.strerror}), accepted: a SIZE.note") from error
+        try:
+            made, signer = checkpoint.verify(content, signers, name)
+            good.append((name, made))
+            if path in beside:
+                if path.stem != str(made.size):
+                    problems.append(f"{name} is of {made.size} entries")
+                checkpoint.verify_ssh(content, _read(path.with_name(f"{path.name}.sig")), signer, f"{name}.sig")
+        except NotGenuine as problem:
+            problems.append(str(problem))
+    return problems + checkpoint.differences(runs.lines(evidence / runs.LOG), good)
+
+
+def _uncovered(evidence: Path, entries: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """Say which entries are in no checkpoint beside the log: problems where runs were sealed by them, and remarks."""
+    covered = max((int(path.stem) for path in checkpoint.notes(evidence)), default=0)
+    later = entries[covered:]
+    unsealed = [str(entry.get("run")) for entry in later if entry.get("event") == "seal"]
+    if unsealed:
+        return [f"{run}: the checkpoint that its sealing made is gone" for run in unsealed], []
+    return [], [f"{len(later)} entries are in no checkpoint yet: make one by `drills checkpoint`"] if later else []
+
+
+def _keys_beside(evidence: Path) -> list[PublicKeys]:
+    """Give the keys that came with the evidence; they say nothing about whose they are."""
+    found: dict[tuple[str, str], PublicKeys] = {}
+    for path in [*sorted(evidence.glob(f"*/{seal.DIRECTORY}")), evidence / checkpoint.DIRECTORY]:
+        if (path / keys.CHECKPOINT_PUBLIC).exists():
+            each = PublicKeys.load(path)
+            found[each.ids] = each
+    return list(found.values())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NotGenuine(f"missing: {path.name}") from error

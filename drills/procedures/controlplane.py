@@ -1,0 +1,163 @@
+"""Rebuilding the only control plane from its saved PKI and an etcd snapshot: docs/runbooks/control-plane-rebuild.md."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from drills.drill import Drill
+from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
+from drills.kube import Kube, KubeError, node_ready
+from drills.procedures.etcd import DATA, REVISIONS_RAISED_BY, EtcdSnapshots
+from drills.waiting import wait_until
+
+CONFIGURATION = "/kind/kubeadm.conf"
+"""What kubeadm set the node up with; kind keeps it here."""
+
+BOOTED_WITHIN_S = 60.0
+INIT_TIMEOUT_S = 300.0
+BACK_WITHIN_S = 300.0
+
+_ARCHIVE = "/var/lib/control-plane.tgz"
+_SNAPSHOT = "/var/lib/etcd-snapshot.db"
+
+
+class Machine(Protocol):
+    """A control-plane node on which the harness can run programs as root, with a way for files in and out."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the cluster."""
+        ...
+
+    @property
+    def enter(self) -> Sequence[str]:
+        """The words that, put before a command, run it on the node: `ssh NODE`, `docker exec NODE`."""
+        ...
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What those words need in their environment."""
+        ...
+
+    def start(self) -> None:
+        """Switch it on."""
+        ...
+
+    def copy_out(self, path: str, target: Path) -> None:
+        """Copy a file from the node."""
+        ...
+
+    def copy_in(self, source: Path, path: str) -> None:
+        """Copy a file to the node."""
+        ...
+
+
+@dataclass(frozen=True)
+class SavedControlPlane:
+    """What is kept of a control plane outside its cluster.
+
+    Attributes:
+        archive: /etc/kubernetes/pki and kubeadm's configuration.
+        snapshot: a verified etcd snapshot.
+        sha256: the snapshot's checksum, from when it was taken.
+    """
+
+    archive: Path
+    snapshot: Path
+    sha256: str
+
+
+class ControlPlane:
+    """The only control plane of a cluster that kubeadm set up."""
+
+    def __init__(self, drill: Drill, kube: Kube, node: Machine, etcd: EtcdSnapshots, outside: Path) -> None:
+        self._drill = drill
+        self._kube = kube
+        self._node = node
+        self._etcd = etcd
+        self._outside = outside
+
+    def save(self) -> SavedControlPlane:
+        """Save PKI, kubeadm's configuration and an etcd snapshot outside the cluster.
+
+        Raises:
+            EnvironmentFailed: they could not be saved; without them there is nothing to rehearse.
+        """
+        snapshot = self._etcd.take()
+        self._run(
+            "tar", "-C", "/", "-czf", _ARCHIVE, "etc/kubernetes/pki", CONFIGURATION.lstrip("/"),
+            fails_as=EnvironmentFailed,
+        )  # fmt: skip
+        saved = SavedControlPlane(self._outside / "control-plane.tgz", self._outside / "etcd.db", snapshot.sha256)
+        self._node.copy_out(_ARCHIVE, saved.archive)
+        self._node.copy_out(snapshot.path, saved.snapshot)
+        self._run("rm", _ARCHIVE, fails_as=EnvironmentFailed)
+        return saved
+
+    def rebuild(self, saved: SavedControlPlane) -> None:
+        """Set up a machine as the control plane that was lost, and wait until it and its workers are back.
+
+        Raises:
+            ProcedureFailed: the snapshot is not the one that was taken, or a command failed.
+            WaitTimeout: machine, API server or nodes were not there in time.
+        """
+        with self._drill.step("switch the new machine on", f"power on {self._node.name}"):
+            self._node.start()
+            wait_until(
+                lambda: self._works("crictl", "version"), what=f"{self._node.name} runs containers",
+                within_s=BOOTED_WITHIN_S, every_s=0.5,
+            )  # fmt: skip
+        with self._drill.step("put PKI and kubeadm's configuration in place", "tar -C / -xzf control-plane.tgz"):
+            self._node.copy_in(saved.archive, _ARCHIVE)
+            self._run("tar", "-C", "/", "-xzf", _ARCHIVE)
+            self._run("rm", _ARCHIVE)
+        if not self._drill.leaves_out("procedure"):
+            self._restore(saved)
+        command = f"kubeadm init --config {CONFIGURATION} --skip-token-print"
+        with self._drill.step("set the control plane up", command):
+            self._run(*command.split(), timeout_s=INIT_TIMEOUT_S)
+        with self._drill.step("wait for the API server", "kubectl get --raw /readyz", by="kubernetes"):
+            wait_until(
+                self._knows_us, what="the API server knows its administrator again",
+                within_s=self._drill.at_most(BACK_WITHIN_S), every_s=0.2, retry_on=(KubeError,),
+            )  # fmt: skip
+        with self._drill.step(
+            "wait until every kubelet has reported again", "kubectl wait --for=condition=Ready node --all",
+            by="kubernetes",
+        ):  # fmt: skip
+            self._kube.wait_for_all(
+                "Node", condition=node_ready(True), what="all nodes are ready",
+                within_s=self._drill.at_most(BACK_WITHIN_S),
+            )  # fmt: skip
+
+    def _restore(self, saved: SavedControlPlane) -> None:
+        found = hashlib.sha256(saved.snapshot.read_bytes()).hexdigest()
+        if found != saved.sha256:
+            raise ProcedureFailed(f"{saved.snapshot.name} has sha256 {found}, but was taken with {saved.sha256}")
+        self._node.copy_in(saved.snapshot, _SNAPSHOT)
+        peer = f"https://{self._run('hostname', '-i').split()[0]}:2380"
+        command = (
+            f"etcdutl snapshot restore {_SNAPSHOT} --data-dir {DATA} --name {self._node.name} "
+            f"--initial-cluster {self._node.name}={peer} --initial-advertise-peer-urls {peer} "
+            f"--bump-revision {REVISIONS_RAISED_BY} --mark-compacted"
+        )
+        with self._drill.step("restore the snapshot", command):
+            self._run(*command.split(), timeout_s=300)
+            self._run("rm", _SNAPSHOT)
+
+    def _knows_us(self) -> bool:
+        return self._kube.ready() and self._kube.get("Namespace", "kube-system") is not None
+
+    def _works(self, *argv: str) -> bool:
+        return not self._drill.commands.run(
+            [*self._node.enter, *argv], env=self._node.environment, timeout_s=30, check=False
+        ).returncode
+
+    def _run(self, *argv: str, timeout_s: float = 60.0, fails_as: type[DrillError] = ProcedureFailed) -> str:
+        return self._drill.commands.run(
+            [*self._node.enter, *argv], env=self._node.environment, timeout_s=timeout_s, fails_as=fails_as
+        ).stdout

@@ -1,0 +1,193 @@
+"""Validating a backup without a disaster: docs/runbooks/backup-validation.md."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from drills.drill import Drill
+from drills.errors import BadReading
+from drills.faults.backup import CopyRestored, copy_restored
+from drills.kube import Kube, Manifest, deployment_available, statefulset_ready
+from drills.probes import Probe
+from drills.procedures.velero import Backup, Velero
+from drills.waiting import wait_until
+
+KINDS = (
+    "ConfigMap",
+    "Secret",
+    "ServiceAccount",
+    "PersistentVolumeClaim",
+    "Service",
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "Job",
+    "CronJob",
+    "PodDisruptionBudget",
+)
+"""What people make. What controllers make of it (pods, ReplicaSets, endpoints) follows from it."""
+
+READY_WITHIN_S = 180.0
+ANSWERS_WITHIN_S = 60.0
+_SERVICES_OWN = ("clusterIP", "clusterIPs", "healthCheckNodePort", "internalTrafficPolicy")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a copy differs from its original, as kind/name.
+
+    Attributes:
+        compared: how many objects the original has.
+        missing: not in the copy.
+        changed: in both, and not the same.
+        extra: only in the copy.
+    """
+
+    compared: int
+    missing: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        said = ", ".join(
+            f"{len(names)} {word}" + (f" ({', '.join(names)})" if names else "")
+            for word, names in (("missing", self.missing), ("changed", self.changed), ("extra", self.extra))
+        )
+        return f"{self.compared} objects: {said}"
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.changed or self.extra)
+
+
+def fingerprint(found: Manifest) -> str:
+    """Digest what people have set of an object, without what servers and restores write into it."""
+    metadata = found["metadata"]
+    labels = {key: value for key, value in (metadata.get("labels") or {}).items() if not key.startswith("velero.io/")}
+    kept = {
+        key: value for key, value in found.items() if key not in ("apiVersion", "kind", "metadata", "status", "spec")
+    }
+    spec = dict(found.get("spec") or {})
+    if found.get("kind") == "Service":
+        spec = {key: value for key, value in spec.items() if key not in _SERVICES_OWN}
+        spec["ports"] = [
+            {key: value for key, value in port.items() if key != "nodePort"} for port in spec.get("ports", [])
+        ]
+    if found.get("kind") == "PersistentVolumeClaim":
+        spec.pop("volumeName", None)
+    text = json.dumps([labels, kept, spec], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def difference(original: Mapping[str, str], copy: Mapping[str, str]) -> Difference:
+    """Compare two sets of fingerprints by name."""
+    return Difference(
+        compared=len(original),
+        missing=sorted(original.keys() - copy.keys()),
+        changed=sorted(name for name in original.keys() & copy.keys() if original[name] != copy[name]),
+        extra=sorted(copy.keys() - original.keys()),
+    )
+
+
+class Validation:
+    """One backup's validation: a copy beside the original, compared with it."""
+
+    def __init__(self, drill: Drill, kube: Kube, velero: Velero, namespace: str, remove: Callable[[str], None]) -> None:
+        """Say what is validated.
+
+        Args:
+            drill: the drill.
+            kube: the cluster.
+            velero: restores.
+            namespace: the original's.
+            remove: removes a namespace.
+        """
+        self._drill = drill
+        self._kube = kube
+        self._velero = velero
+        self._namespace = namespace
+        self._remove = remove
+        self.scratch = f"{namespace}-copy"
+
+    def copy(self) -> CopyRestored:
+        """Give what stands for the fault: none."""
+        return copy_restored(self._kube, self.scratch, self._remove)
+
+    def restore(self, backup: Backup) -> None:
+        """Restore a backup into the scratch namespace and wait for the copied workload.
+
+        Raises:
+            ProcedureFailed: Velero failed, or said something else than Completed.
+            WaitTimeout: the volumes' data or the pods were not there in time.
+        """
+        if self._drill.leaves_out("fault"):  # there is no fault; what a validation stands on is the restore
+            return
+        self._velero.restore_as(backup, self.scratch)
+        with self._drill.step(
+            "wait for the copied workload", f"kubectl -n {self.scratch} rollout status", by="kubernetes"
+        ):
+            for kind, ready in (("StatefulSet", statefulset_ready), ("Deployment", deployment_available)):
+                self._kube.wait_for_all(
+                    kind,
+                    self.scratch,
+                    condition=ready,
+                    what=f"the copy's {kind}s are ready",
+                    within_s=self._drill.at_most(READY_WITHIN_S),
+                    at_least=len(self._kube.list(kind, self._namespace)),
+                )
+
+    def open(self, service: str, node_port: int) -> None:
+        """Give the copy of a Service a way in from outside, one that no user knows."""
+        if self._drill.leaves_out("fault"):
+            return
+        with self._drill.step(f"open the copy of {service}", f"kubectl -n {self.scratch} patch service {service}"):
+            ports = (self._kube.get("Service", service, self.scratch) or {})["spec"]["ports"]
+            self._kube.patch(
+                "Service", service, {"spec": {"ports": [{**ports[0], "nodePort": node_port}]}}, self.scratch
+            )
+
+    def answers(self, probe: Probe) -> None:
+        """Check that the copy answers, and keep the outcome.
+
+        Raises:
+            WaitTimeout: it did not.
+        """
+        if self._drill.leaves_out("fault"):
+            return
+        with self._drill.step(f"ask the copy: {probe.name}"):
+            wait_until(
+                lambda: _ask(probe),
+                what=f"the copy answers: {probe.name}",
+                within_s=self._drill.at_most(ANSWERS_WITHIN_S),
+                retry_on=(BadReading, OSError, TimeoutError),
+            )
+        self._drill.check(f"the copy answers: {probe.name}", True, "a good answer", "a good answer")
+
+    def compare(self) -> Difference:
+        """Compare counts and contents of all objects with the original's; a difference is a failed check."""
+        with self._drill.step(
+            "compare every object", f"kubectl get -n {self._namespace} and -n {self.scratch}, by kind and name"
+        ):
+            found = difference(self._fingerprints(self._namespace), self._fingerprints(self.scratch))
+        self._drill.check(
+            "the copy's objects are the original's", not found, "nothing missing, changed or extra", found
+        )
+        return found
+
+    def _fingerprints(self, namespace: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for kind in KINDS:
+            for one in self._kube.list(kind, namespace):
+                item: dict[str, Any] = {**one, "kind": kind}
+                found[f"{kind}/{one['metadata']['name']}"] = fingerprint(item)
+        return found
+
+
+def _ask(probe: Probe) -> bool:
+    """Ask a probe once, by its first way in."""
+    asyncio.run(asyncio.wait_for(probe.ask(probe.ways()[0], probe.timeout_s), probe.timeout_s))
+    return True

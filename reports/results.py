@@ -1,0 +1,150 @@
+"""A run as CI systems are told of it: one result a drill, what its evidence amounts to, and the line that comes first.
+
+One result a drill, never one an attempt: GitLab takes the first of several test cases with one name, Allure the last,
+and either way an attempt could hide another. Where one run holds several records of one drill, the worst stands.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from drills import standing as standings
+from drills.errors import UsageError
+from drills.standing import SignOff, Standing
+from drills.verdicts import Verdict, worst
+
+from .changes import read_about
+from .headline import Headline, headline
+from .view import Problem, View, read_run
+from .words import clean, shortened
+
+_LINE = 600  # columns of the first line: a reason can hold a whole stack trace, and the line must stay one
+
+_RANK = {verdict: sum(worst((verdict, other)) is not verdict for other in Verdict) for verdict in Verdict}
+"""How many verdicts are worse than each."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a CI system is told of one drill.
+
+    Attributes:
+        view: its record; of several attempts the worst.
+        standing: what the evidence amounts to; None for a record that is not of the schema.
+        missing: the fields that nobody supplied, by their paths.
+        attempts: how many records of this drill the run holds.
+
+    """
+
+    view: View
+    standing: Standing | None = None
+    missing: tuple[str, ...] = ()
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a CI system is told of one run.
+
+    Attributes:
+        run: the run's name.
+        about: its run.json.
+        drills: one result a drill, in order of their beginning.
+        views: every record, further attempts included.
+        problems: the records that cannot be shown.
+        worse: the figures that were worse than usual, though they may have met their objectives; a sentence each.
+
+    """
+
+    run: str
+    about: Mapping[str, object]
+    drills: list[Result]
+    views: list[View]
+    problems: list[Problem]
+    worse: tuple[str, ...] = ()
+
+    @cached_property
+    def headline(self) -> Headline:
+        """What the run proved, as every report says it."""
+        return headline(self.views, self.problems)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on all drills together."""
+        return self.headline.verdict
+
+    @property
+    def first_line(self) -> str:
+        """The line that comes first in every output: `MISSED: 1 of 3 drills missed an objective. Worst: ...`."""
+        told = " ".join(f"{self.verdict}: {self.headline.sentence}".split())
+        return shortened(clean(told), _LINE)
+
+    @property
+    def worst_first(self) -> list[Result]:
+        """The drills, those that missed before those that proved nothing, and those that met their objectives last."""
+        return sorted(self.drills, key=lambda result: _RANK[result.view.verdict])
+
+    def standings(self) -> dict[Standing, int]:
+        """Count the drills by what their evidence amounts to; those that none has are left out."""
+        counts = {each: sum(result.standing is each for result in self.drills) for each in Standing}
+        return {each: number for each, number in counts.items() if number}
+
+
+def read_results(run_dir: Path, evidence_dir: Path | None = None) -> Results:
+    """Read what a CI system is told of a run from its directory.
+
+    Args:
+        run_dir: the run's directory.
+        evidence_dir: where earlier runs are, to hold this one against; without, nothing is said of what is usual.
+
+    """
+    views, problems = read_run(run_dir)
+    about = read_about(run_dir)
+    try:
+        signed = standings.sign_offs(run_dir)
+    except UsageError:  # `drills validate` names the line; here it counts as nobody having signed
+        signed = []
+    results = results_of(views, problems, run_dir.name, about, signed)
+    return replace(results, worse=tuple(_worse(run_dir.name, evidence_dir))) if evidence_dir else results
+
+
+def _worse(run: str, evidence_dir: Path) -> list[str]:
+    from .frame import read_evidence  # here: pandas would slow every start of pytest down
+    from .regression import regressions
+
+    try:
+        return [clean(each.words) for each in regressions(read_evidence(evidence_dir).honest(), run)]
+    except UsageError:  # no evidence directory: there is nothing to hold the run against
+        return []
+
+
+def results_of(
+    views: Sequence[View],
+    problems: Sequence[Problem],
+    run: str,
+    about: Mapping[str, object] | None = None,
+    signed: Sequence[SignOff] = (),
+) -> Results:
+    """Make the results of records that were read already."""
+    about = about or {}
+    attempts: dict[tuple[str, str], list[View]] = {}
+    for view in views:
+        attempts.setdefault((view.scenario, view.drill), []).append(view)
+    drills = [_result(_worst(each), len(each), about, signed) for each in attempts.values()]
+    return Results(run, about, drills, list(views), list(problems))
+
+
+def _worst(attempts: Sequence[View]) -> View:
+    verdict = worst(view.verdict for view in attempts)
+    return next(view for view in attempts if view.verdict is verdict)
+
+
+def _result(view: View, attempts: int, about: Mapping[str, object], signed: Sequence[SignOff]) -> Result:
+    record = {**view.record, "drill": view.drill}
+    try:
+        standing = standings.standing(record, about, signed)
+        missing = [gap.partition(":")[0] for gap in standings.missing(record, about, signed)]
+    except (UsageError, AttributeError, KeyError, TypeError, ValueError):
+        return Result(view, attempts=attempts)  # a record that is not of the schema; `drills validate` says where
+    return Result(view, standing, tuple(missing), attempts)
