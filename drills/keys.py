@@ -32,6 +32,7 @@ from securesystemslib.exceptions import Error as SigningError
 from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
 
 from drills.errors import EnvironmentFailed, UsageError
+from drills.record import write_atomically
 
 RUN, RUN_PUBLIC, RUN_URI = "run.pem", "run.pub.pem", "run.uri"
 CHECKPOINT, CHECKPOINT_PUBLIC = "checkpoint", "checkpoint.pub"
@@ -109,8 +110,8 @@ class PublicKeys:
     def write(self, directory: Path) -> None:
         """Write both into a directory, as `load` reads them."""
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / RUN_PUBLIC).write_bytes(self.run_pem)
-        (directory / CHECKPOINT_PUBLIC).write_text(self.checkpoint_ssh + "\n", encoding="ascii")
+        write_atomically(directory / RUN_PUBLIC, self.run_pem)
+        write_atomically(directory / CHECKPOINT_PUBLIC, self.checkpoint_ssh + "\n")
 
     def _run_digest(self) -> bytes:
         return hashlib.sha256(self.run.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
@@ -158,7 +159,8 @@ def obtain(given: Path | None = None) -> Keys:
     place = directory(given)
     named = given is not None or bool(os.environ.get(VARIABLE))
     # A directory that somebody named may be misspelt: keys made there would sign under a new name without a word.
-    if not named and not (place / RUN).exists() and not (place / RUN_URI).exists():
+    whole = (place / CHECKPOINT).exists() and ((place / RUN).exists() or (place / RUN_URI).exists())
+    if not named and not whole:
         make(place)
     return load(place)
 

@@ -139,4 +139,6 @@ def _client(bucket: Bucket) -> Any:  # noqa: ANN401 - boto3 makes its client cla
         retries={"max_attempts": 3, "mode": "standard"},
         s3={"addressing_style": "path"} if bucket.endpoint else {},
     )
-    return boto3.client("s3", endpoint_url=bucket.endpoint, region_name=bucket.region, config=settings)
+    return boto3.session.Session().client(
+        "s3", endpoint_url=bucket.endpoint, region_name=bucket.region, config=settings
+    )

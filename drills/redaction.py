@@ -6,19 +6,20 @@ are written; sealing searches all other files of the run, too.
 
 from __future__ import annotations
 
-import html
 import json
 import os
+import re
 import threading
 from base64 import b64encode
+from html.entities import html5
 from pathlib import Path
-from urllib.parse import quote, quote_plus
 
 from drills.errors import UsageError
 
-MARK = "[redacted]"
+MARK = b"[redacted]"
 SHORTEST = 6
 SHORTEST_NUMBER = 12
+_CONTROL = {"\b": b"b", "\f": b"f", "\n": b"n", "\r": b"r", "\t": b"t"}
 
 
 class Secrets:
@@ -27,7 +28,8 @@ class Secrets:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: set[str] = set()
-        self._forms: tuple[tuple[str, bytes], ...] = ()
+        self._patterns: tuple[re.Pattern[bytes], ...] = ()
+        self._encoded: tuple[bytes, ...] = ()
         self._shared: Path | None = None
 
     def register(self, secret: str) -> None:
@@ -44,24 +46,27 @@ class Secrets:
             if secret in self._known:
                 return
             self._known.add(secret)
-            found = {form for known in self._known for form in forms(known)}
-            # The longest first: a form that holds another must not be left half readable.
-            self._forms = tuple((form, form.encode()) for form in sorted(found, key=len, reverse=True))
+            # The longest first: what holds another secret must not be left half readable.
+            self._patterns = tuple(map(_escaped, sorted(self._known, key=len, reverse=True)))
+            self._encoded = tuple(sorted({form for known in self._known for form in _encoded(known)}, key=len)[::-1])
             if self._shared is not None:
                 _append(self._shared, secret)
 
     def clean(self, text: str) -> str:
         """Replace every form of every secret by `[redacted]`."""
-        for form, _ in self._forms:
-            if form in text:
-                text = text.replace(form, MARK)
-        return text
+        if not self._known:
+            return text
+        content = text.encode("utf-8", "surrogatepass")
+        clean = self.clean_bytes(content)
+        return text if clean == content else clean.decode("utf-8", "surrogatepass")
 
     def clean_bytes(self, content: bytes) -> bytes:
         """Do the same with a file's content."""
-        for _, form in self._forms:
+        for form in self._encoded:
             if form in content:
-                content = content.replace(form, MARK.encode())
+                content = content.replace(form, MARK)
+        for pattern in self._patterns:
+            content = pattern.sub(MARK, content)
         return content
 
     def share(self, path: Path) -> None:
@@ -91,37 +96,39 @@ def keep_secret(secret: str) -> str:
     return secret
 
 
-def forms(secret: str) -> set[str]:
-    """Give the forms of a secret that are looked for.
+def _escaped(secret: str) -> re.Pattern[bytes]:
+    """Match a secret of which any character may be escaped, for JSON, HTML or an address, as any writer does it."""
+    return re.compile(b"".join(b"(?:%b)" % b"|".join(_spellings(character)) for character in secret))
 
-    As it is, escaped for JSON and HTML, percent-encoded, in hex, and in Base64 also where it is a part of what was
-    encoded: there its form depends on how many bytes come before it.
-    """
+
+def _spellings(character: str) -> list[bytes]:
+    raw = character.encode()
+    units = character.encode("utf-16-be")
+    found = [
+        rb"\\*" + re.escape(raw),  # as a shell, JSON, or JSON within JSON escapes it
+        b"(?i:%b)" % b"".join(b"%%%02x" % byte for byte in raw),
+        b"(?i:%b)" % b"".join(rb"\\+u%02x%02x" % pair for pair in zip(units[::2], units[1::2], strict=True)),
+        b"(?i:&#(?:0*%d|x0*%x);)" % (ord(character), ord(character)),
+    ]
+    found += [re.escape(f"&{name}").encode() for name, value in html5.items() if value == character and name[-1] == ";"]
+    if character in _CONTROL:
+        found.append(rb"\\+" + _CONTROL[character])
+    return [*found, rb"\+"] if character == " " else found
+
+
+def _encoded(secret: str) -> set[bytes]:
+    """Give a secret in hex, and in Base64 also as a part of what was encoded: its form depends on the bytes before."""
     raw = secret.encode()
-    escaped = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    escaped |= {html.escape(secret), html.escape(secret, quote=False)}
-    percent = {quote(secret, safe=""), quote(secret), quote_plus(secret), "".join(f"%{byte:02X}" for byte in raw)}
-    encoded = {b64encode(raw).decode()} | {_within_base64(raw, before) for before in range(3)}
-    encoded |= {form.replace("+", "-").replace("/", "_") for form in encoded}
-    return (
-        escaped
-        | percent
-        | {_lower_percent(form) for form in percent}
-        | encoded
-        | {form.rstrip("=") for form in encoded}
-        | {raw.hex(), raw.hex().upper()}
-    )
+    encoded = {b64encode(raw)} | {_within_base64(raw, before) for before in range(3)}
+    encoded |= {form.rstrip(b"=") for form in encoded}
+    encoded |= {form.replace(b"+", b"-").replace(b"/", b"_") for form in encoded}
+    return encoded | {raw.hex().encode(), raw.hex().upper().encode()}
 
 
-def _within_base64(raw: bytes, before: int) -> str:
+def _within_base64(raw: bytes, before: int) -> bytes:
     """Give the characters of a Base64 text that stand for nothing but `raw`, with so many bytes before it."""
-    text = b64encode(bytes(before) + raw).decode()
+    text = b64encode(bytes(before) + raw)
     return text[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
-
-
-def _lower_percent(form: str) -> str:
-    head, *rest = form.split("%")
-    return "%".join([head, *(part[:2].lower() + part[2:] for part in rest)])
 
 
 def _append(path: Path, secret: str) -> None:

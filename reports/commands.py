@@ -90,8 +90,9 @@ def trend(
     except UsageError as error:
         refuse(error)
     print_table(_newest(evidence))
-    for each in newest_regressions(evidence.honest()):
-        typer.echo(f"worse than usual: {each.words}")
+    for found in newest_regressions(evidence.honest()).values():
+        for each in found:
+            typer.echo(f"worse than usual: {each.words}")
     _name_problems(evidence.problems)
     for problem in evidence.contradictions:
         typer.echo(f"contradicts the log: {problem.path}: {problem.found}", err=True)

@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from drills import checkpoint
 from drills.errors import UsageError
 
 EVIDENCE_DIR = Path("evidence")
@@ -51,7 +52,7 @@ def find_run(run: str, evidence_dir: Path | None) -> tuple[Path, Path]:
 def accepted_runs(evidence: Path) -> str:
     """Say which runs would have been accepted, the newest named."""
     names = (
-        sorted((entry.name for entry in evidence.glob("*/") if not entry.is_symlink()), reverse=True)
+        sorted({entry.name for entry in evidence.glob("*/") if not entry.is_symlink()} - {checkpoint.DIRECTORY})[::-1]
         if evidence.is_dir()
         else []
     )

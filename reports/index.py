@@ -128,6 +128,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
         for table in ("fact", "place", "logged", "log"):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         connection.execute(f"CREATE TABLE fact (digest TEXT PRIMARY KEY, problem TEXT, {columns})")
+        connection.execute("CREATE INDEX flawed ON fact (digest) WHERE problem != ''")
         connection.execute(
             "CREATE TABLE place (run TEXT, folder TEXT, digest TEXT, stat TEXT, PRIMARY KEY (run, folder))"
         )

@@ -12,6 +12,7 @@ included; under five there is no usual yet. Worse than usual is
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ TIMES = 3.0
 """How many times the scatter is beyond chance."""
 
 _TO_DEVIATION = 1.4826
+_USED = ("drill", "environment", "run", "verdict", "acknowledged", "rta_s", "low_s", "high_s", "rpa_s")
 _CONCLUSIVE = (str(Verdict.MET), str(Verdict.MISSED))
 
 
@@ -73,30 +75,43 @@ def regressions(frame: pd.DataFrame, run: str) -> list[Regression]:
         run: the run's id; rows of later runs are not looked at.
 
     """
-    measured = frame[frame["verdict"].isin(_CONCLUSIVE) & (frame["run"] <= run)]
-    found = []
-    for (_, _), rows in measured.groupby(["drill", "environment"], sort=True):
-        if rows["run"].iloc[-1] != run:
-            continue
-        # Of several attempts in one run the worst: a rerun hides nothing.
-        attempts = rows[rows["run"] == run].sort_values(["verdict", "rta_s"], na_position="last", kind="stable")
-        now, before = attempts.iloc[-1], rows[rows["run"] < run]
-        found += [each for each in (_of_rta(now, before), _of_rpa(now, before)) if each]
-    return found
+    of_run = frame["drill"].isin(frame.loc[frame["run"] == run, "drill"].unique())
+    return [each for _, rows in _measured(frame[of_run]) for each in _of_drill(rows, run)]
 
 
-def newest_regressions(frame: pd.DataFrame) -> list[Regression]:
-    """Find what was worse than usual in the newest run of each drill.
+def newest_regressions(frame: pd.DataFrame) -> dict[str, list[Regression]]:
+    """Find what was worse than usual in the newest run of each drill, by the drill's name.
 
     Args:
         frame: the rows of `Evidence.honest`.
 
     """
-    return [each for _, rows in frame.groupby("drill", sort=True) for each in regressions(rows, rows["run"].max())]
+    newest = frame.groupby("drill")["run"].max()
+    found: dict[str, list[Regression]] = {}
+    for drill, rows in _measured(frame):
+        found.setdefault(drill, []).extend(_of_drill(rows, str(newest[drill])))
+    return found
+
+
+def _measured(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Give the rows that measured something, of each drill in each environment."""
+    measured = frame.loc[frame["verdict"].isin(_CONCLUSIVE), list(_USED)]
+    for (drill, _), rows in measured.groupby(["drill", "environment"], sort=True):
+        yield str(drill), rows
+
+
+def _of_drill(rows: pd.DataFrame, run: str) -> list[Regression]:
+    runs = rows["run"].to_numpy()
+    # Of several attempts in one run the worst: a rerun hides nothing.
+    attempts = rows[runs == run].sort_values(["verdict", "rta_s"], na_position="last", kind="stable")
+    if attempts.empty:
+        return []
+    now, before = attempts.iloc[-1], rows[runs < run]
+    return [each for each in (_of_rta(now, before), _of_rpa(now, before)) if each]
 
 
 def _of_rta(now: "pd.Series[float]", before: pd.DataFrame) -> Regression | None:
-    usual = before.dropna(subset=["rta_s"]).tail(LAST)
+    usual = before[before["rta_s"].notna()].tail(LAST)
     if len(usual) < FEWEST:
         return None
     median, limit = _limit(usual["rta_s"])
@@ -108,7 +123,7 @@ def _of_rta(now: "pd.Series[float]", before: pd.DataFrame) -> Regression | None:
 
 
 def _of_rpa(now: "pd.Series[float]", before: pd.DataFrame) -> Regression | None:
-    usual = before.dropna(subset=["rpa_s"]).tail(LAST)
+    usual = before[before["rpa_s"].notna()].tail(LAST)
     if len(usual) < FEWEST:
         return None
     median, limit = _limit(usual["rpa_s"])

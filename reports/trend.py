@@ -15,6 +15,7 @@ How to read it:
 Sabotaged runs are no drills of recovery and are left out (`Evidence.honest`).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ from .picture import (
     save_png,
     width_px,
 )
-from .regression import regressions
+from .regression import Regression, newest_regressions
 from .words import seconds
 
 _FAR = 8.0  # an objective this many times the largest figure asks for a logarithmic scale
@@ -69,6 +70,7 @@ def _draw(table: pd.DataFrame, *, narrow: bool) -> Figure:
         figure = blank(width_in, 0.6)
         figure.text(0.02, 0.5, "No trend: no drill has been recorded yet.", va="center", color=LIGHT.faint)
         return figure
+    worse = newest_regressions(table)
     groups = [(str(name), rows) for name, rows in table.groupby("drill", sort=True)]
     left_in, right_in, between_in = 0.72, 0.2, 0.85
     plot_in = width_in - left_in - right_in if narrow else (width_in - left_in - right_in - between_in) / 2
@@ -87,7 +89,14 @@ def _draw(table: pd.DataFrame, *, narrow: bool) -> Figure:
             beside, place = 0.15, (top - 0.24) / height_in
         else:
             beside = 0.27 + width_px(figure, text) / figure.dpi
-        figure.text(beside / width_in, place, _counts(rows), va="top", fontsize=SIZE - 0.5, color=LIGHT.faint)
+        figure.text(
+            beside / width_in,
+            place,
+            _counts(rows, worse.get(name, ())),
+            va="top",
+            fontsize=SIZE - 0.5,
+            color=LIGHT.faint,
+        )
         bottom = top - above_in - _PLOT_IN
         _panel(panel(figure, left_in, bottom, plot_in, _PLOT_IN), rows, "rta_s", "rto_s", "RTA", "RTO", narrow=narrow)
         if narrow:
@@ -107,11 +116,11 @@ def panel_for_key(figure: Figure, left: float, bottom: float, width: float) -> A
     return axes
 
 
-def _counts(rows: pd.DataFrame) -> str:
+def _counts(rows: pd.DataFrame, worse: Sequence[Regression]) -> str:
     verdicts = rows["verdict"].value_counts()
     counts = [f"{verdicts[v]} {VERDICT_WORD[v].lower()}" for v in Verdict if v in verdicts.index]
-    worse = " and ".join(each.figure for each in regressions(rows, rows["run"].iloc[-1]))
-    note = f"; the newest is worse than usual ({worse})" if worse else ""
+    figures = " and ".join(each.figure for each in worse)
+    note = f"; the newest is worse than usual ({figures})" if figures else ""
     return f"{len(rows)} {'run' if len(rows) == 1 else 'runs'}: {', '.join(counts)}{note}"
 
 

@@ -32,7 +32,7 @@ def test_lost_etcd_member_is_replaced(drill, cluster, register, web, etcd_member
     lost = cluster.nodes[1]
 
     drill.holds(register.answers, web.still_shows_its_page)
-    with drill.disruption(faults.etcd_members_lost([lost], cluster.kube, members=3)):
+    with drill.disruption(faults.etcd_members_lost([lost], cluster.kube, members=3), damage_within="2m"):
         with drill.recovery("replace the member"):
             etcd_members.replace(lost)
             etcd_members.whole()

@@ -66,8 +66,14 @@ class Fault(ABC):
 
 
 # The faults themselves, for `faults.namespace_deleted(...)` in scenarios; below Fault, which they derive from.
-from drills.faults.backup import CopyRestored, copy_restored  # noqa: E402
-from drills.faults.cluster import ClusterDeleted, cluster_deleted  # noqa: E402
+from drills.faults.backup import (  # noqa: E402
+    BackupsStopped,
+    CopyRestored,
+    copy_restored,
+    location_read_only,
+    schedule_paused,
+)
+from drills.faults.cluster import ClusterDeleted, HostLost, cluster_deleted, host_lost  # noqa: E402
 from drills.faults.controlplane import ControlPlaneLost, control_plane_lost  # noqa: E402
 from drills.faults.drain import NodeDrained, node_drained  # noqa: E402
 from drills.faults.etcd import EtcdWiped, etcd_wiped  # noqa: E402
@@ -82,12 +88,15 @@ from drills.faults.network import (  # noqa: E402
     services_lead_nowhere,
 )
 from drills.faults.node import NodeStopped, node_stopped  # noqa: E402
+from drills.faults.objectstore import ObjectStoreDestroyed, object_store_destroyed  # noqa: E402
 from drills.faults.pod import PodKilled, pod_killed  # noqa: E402
 from drills.faults.secret import SecretsDeleted, secrets_deleted  # noqa: E402
 from drills.faults.service import ServiceDown, service_down  # noqa: E402
+from drills.faults.together import Together, together  # noqa: E402
 from drills.faults.volume import VolumeRuined, volume_emptied, volume_overwritten  # noqa: E402
 
 __all__ = [
+    "BackupsStopped",
     "BlastRadius",
     "ClusterDeleted",
     "ControlPlaneLost",
@@ -96,14 +105,17 @@ __all__ = [
     "EtcdMembersLost",
     "EtcdWiped",
     "Fault",
+    "HostLost",
     "NamespaceDeleted",
     "NodeCutOff",
     "NodeDrained",
     "NodeStopped",
+    "ObjectStoreDestroyed",
     "PodKilled",
     "SecretsDeleted",
     "ServiceDown",
     "ServicesLeadNowhere",
+    "Together",
     "VolumeRuined",
     "cluster_deleted",
     "control_plane_lost",
@@ -111,14 +123,19 @@ __all__ = [
     "dns_down",
     "etcd_members_lost",
     "etcd_wiped",
+    "host_lost",
+    "location_read_only",
     "namespace_deleted",
     "node_cut_off",
     "node_drained",
     "node_stopped",
+    "object_store_destroyed",
     "pod_killed",
+    "schedule_paused",
     "secrets_deleted",
     "service_down",
     "services_lead_nowhere",
+    "together",
     "volume_emptied",
     "volume_overwritten",
 ]

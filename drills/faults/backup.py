@@ -1,4 +1,4 @@
-"""What stands for a fault where a backup is validated and nothing is broken."""
+"""Faults of backups themselves, and what stands for a fault where one is validated and nothing is broken."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from collections.abc import Callable
 
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
-from drills.kube import RIDDEN_OUT, Kube
+from drills.kube import RIDDEN_OUT, Kube, Manifest
+
+VELERO = "velero"
+
+Limit = Callable[[], tuple[float, float]]
+"""Says how old the newest completed backup is, and how old it may be, in seconds."""
 
 
 class CopyRestored(Fault):
@@ -67,3 +72,75 @@ def copy_restored(kube: Kube, namespace: str, remove: Callable[[str], None]) -> 
     if kube.get("Namespace", namespace) is not None:
         raise UsageError(f"copy_restored {namespace!r}: found a namespace, accepted: a name that is free")
     return CopyRestored(kube, namespace, remove)
+
+
+class BackupsStopped(Fault):
+    """Backups are no longer made, and nothing else changes: the loss shows on the day of the next disaster.
+
+    The proof comes from what is in the store by then: the newest completed backup is older than it may be.
+    """
+
+    blast_radius = BlastRadius.NAMESPACE
+
+    def __init__(
+        self, kube: Kube, name: str, kind: str, target: str, stop: Manifest, go: Manifest, limit: Limit
+    ) -> None:
+        """Aim at one object of Velero.
+
+        Args:
+            kube: the cluster.
+            name: the fault's name.
+            kind: the object's kind.
+            target: the object's name.
+            stop: the patch that stops backups.
+            go: the patch that undoes it.
+            limit: says how old the newest backup is, and how old it may be.
+
+        """
+        self.name = name
+        self.target = f"{kind.rpartition('/')[2].lower()}/{target}"
+        self._kube = kube
+        self._kind = kind
+        self._object = target
+        self._stop = stop
+        self._go = go
+        self._limit = limit
+
+    def inject(self) -> None:
+        """Stop backups."""
+        self._kube.patch(self._kind, self._object, {"spec": self._stop}, VELERO)
+
+    def proof(self) -> list[str]:
+        """Tell how old the newest backup is, once it is too old."""
+        try:
+            found = self._kube.get(self._kind, self._object, VELERO) or {}
+            age_s, allowed_s = self._limit()
+        except RIDDEN_OUT:
+            return []
+        spec = found.get("spec") or {}
+        if age_s <= allowed_s or any(spec.get(key) != value for key, value in self._stop.items()):
+            return []
+        said = ", ".join(f"{key}={value}" for key, value in self._stop.items())
+        return [f"the newest backup is {age_s:.0f} s old, over {allowed_s:.0f} s", f"{self.target} has {said}"]
+
+    def heal(self) -> None:
+        """Let backups be made again."""
+        if self._kube.get(self._kind, self._object, VELERO) is not None:
+            self._kube.patch(self._kind, self._object, {"spec": self._go}, VELERO)
+
+
+def schedule_paused(kube: Kube, schedule: str, limit: Limit) -> BackupsStopped:
+    """Make the fault that pauses a schedule; `limit` gives the newest backup's age and what it may be, in seconds."""
+    return BackupsStopped(
+        kube, "schedule paused", "velero.io/v1/Schedule", schedule, {"paused": True}, {"paused": False}, limit
+    )
+
+
+def location_read_only(kube: Kube, schedule: str, limit: Limit) -> BackupsStopped:
+    """Make the fault that sets the storage location of a schedule's backups read-only; see `schedule_paused`."""
+    found = kube.get("velero.io/v1/Schedule", schedule, VELERO)
+    location = (((found or {}).get("spec") or {}).get("template") or {}).get("storageLocation") or "default"
+    return BackupsStopped(
+        kube, "storage location read-only", "velero.io/v1/BackupStorageLocation", location,
+        {"accessMode": "ReadOnly"}, {"accessMode": "ReadWrite"}, limit,
+    )  # fmt: skip

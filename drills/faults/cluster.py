@@ -11,7 +11,7 @@ from drills.kube import Kube
 
 
 class Cluster(Protocol):
-    """A cluster that the harness can take away: a kind cluster, or whatever a team plugs in."""
+    """A cluster, or the machine under it, that the harness can take away: kind's, or whatever a team plugs in."""
 
     name: str
 
@@ -54,7 +54,7 @@ class ClusterDeleted(Fault):
         self._cluster = cluster
         self._parts = cluster.parts()
         if not self._parts or not cluster.kube.ready():
-            raise UsageError(f"cluster_deleted {cluster.name!r}: found none that runs, accepted: a running cluster")
+            raise UsageError(f"{self.name}, {cluster.name!r}: found none that runs, accepted: a running cluster")
 
     def inject(self) -> None:
         """Delete the cluster without grace."""
@@ -65,12 +65,42 @@ class ClusterDeleted(Fault):
         if self._cluster.left_of(self._parts) or self._cluster.kube.ready():
             return []
         return [
-            f"{len(self._parts)} machines and disks are gone: {', '.join(sorted(self._parts))}",
+            f"{len(self._parts)} parts are gone: {', '.join(sorted(self._parts))}",
             f"the API server at {self._cluster.kube.server} answers no more",
         ]
 
     def heal(self) -> None:
         """Do nothing: building another cluster is the procedure's, not the harness's."""
+
+
+class HostLost(ClusterDeleted):
+    """A machine is lost with everything of the cluster on it: nodes and their disks, network, configuration, access.
+
+    What is elsewhere survives: the object store, the users' names. So do container images, where the new machine has
+    them already.
+    """
+
+    name = "host lost"
+
+    def __init__(self, host: Cluster) -> None:
+        """Aim at a machine as it is now; it is asked what a cluster is asked.
+
+        Raises:
+            UsageError: there is nothing on it, or its cluster's API does not answer.
+
+        """
+        super().__init__(host)
+        self.target = f"host/{host.name}"
+
+
+def host_lost(host: Cluster) -> HostLost:
+    """Make the fault that loses a machine with the cluster on it.
+
+    Raises:
+        UsageError: no cluster runs on it.
+
+    """
+    return HostLost(host)
 
 
 def cluster_deleted(cluster: Cluster) -> ClusterDeleted:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
-from drills.faults.etcd import ASIDE, MANIFEST, MEMBER, ControlPlaneNode
+from drills.faults.etcd import ASIDE, MANIFEST, MEMBER, STOPPED_WITHIN_S, ControlPlaneNode
 from drills.kube import Kube
+from drills.waiting import wait_until
 
 _EXEC_TIMEOUT_S = 30.0
-_CONTAINERS = ["crictl", "ps", "--quiet", "--name", "^etcd$"]
+RUNNING = "crictl ps --quiet --name '^etcd$'"
+POD = "crictl pods --quiet --state ready --name '^etcd-'"
 
 
 class EtcdMembersLost(Fault):
@@ -42,19 +44,30 @@ class EtcdMembersLost(Fault):
         return self.blast_radius is BlastRadius.CLUSTER
 
     def inject(self) -> None:
-        """Take etcd and its data away, on one node after the other: a few tenths of a second each."""
-        script = (
-            f"mv {MANIFEST} {ASIDE} && {{ running=$({' '.join(_CONTAINERS)}); "
-            f'[ -z "$running" ] || crictl stop --timeout=0 $running; }} && rm -rf {MEMBER}'
-        )
+        """Kill etcd on every one of the nodes, and take its data away once kubelet has let go of it.
+
+        Raises:
+            WaitTimeout: kubelet did not let go of it in time; the data is untouched then.
+
+        """
+        stop = f'mv {MANIFEST} {ASIDE}; running=$({RUNNING}); [ -z "$running" ] || crictl stop --timeout=0 $running'
         for node in self._nodes:
-            node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S)
+            node.exec(["sh", "-c", stop], timeout_s=_EXEC_TIMEOUT_S)
+        for node in self._nodes:
+            # Until it has seen that the manifest is gone, kubelet starts etcd again as often as it dies.
+            wait_until(
+                lambda node=node: not node.exec(["sh", "-c", POD], timeout_s=_EXEC_TIMEOUT_S).strip(),  # type: ignore[misc]
+                what=f"kubelet on {node.name} lets go of etcd",
+                within_s=STOPPED_WITHIN_S,
+                every_s=0.5,
+            )
+            node.exec(["rm", "-rf", MEMBER], timeout_s=_EXEC_TIMEOUT_S)
 
     def proof(self) -> list[str]:
         """Tell, once it is so on every node, that member and process are gone; and without a quorum, the API too."""
         facts = []
         for node in self._nodes:
-            script = f'[ ! -e {MEMBER} ] && [ -z "$({" ".join(_CONTAINERS)})" ] && echo gone || true'
+            script = f'[ ! -e {MEMBER} ] && [ -z "$({POD})" ] && echo gone || true'
             if node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S).strip() != "gone":
                 return []
             facts.append(f"{node.name}: no etcd runs, and {MEMBER} is gone")

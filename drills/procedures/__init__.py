@@ -1,12 +1,17 @@
 """The runbooks under test, as code whose steps are recorded as they run. Each has its text in docs/runbooks."""
 
+from drills.procedures.backups import Backups
 from drills.procedures.controlplane import ControlPlane, SavedControlPlane
 from drills.procedures.etcd import EtcdSnapshots, Snapshot
+from drills.procedures.failover import Failover, Strategy
 from drills.procedures.members import EtcdMembers
 from drills.procedures.network import Network
 from drills.procedures.node import Nodes
+from drills.procedures.offsite import OffSite
+from drills.procedures.operator import BackupOperator
 from drills.procedures.pod import Controllers
-from drills.procedures.rebuild import Rebuild
+from drills.procedures.rebuild import HostRebuild, Rebuild
+from drills.procedures.schedules import Schedules
 from drills.procedures.secrets import Secrets
 from drills.procedures.service import NodeServices
 from drills.procedures.validation import Validation
@@ -15,17 +20,24 @@ from drills.procedures.volumes import Volumes
 
 __all__ = [
     "Backup",
+    "BackupOperator",
+    "Backups",
     "ControlPlane",
     "Controllers",
     "EtcdMembers",
     "EtcdSnapshots",
+    "Failover",
+    "HostRebuild",
     "Network",
     "NodeServices",
     "Nodes",
+    "OffSite",
     "Rebuild",
     "SavedControlPlane",
+    "Schedules",
     "Secrets",
     "Snapshot",
+    "Strategy",
     "Validation",
     "Velero",
     "Volumes",

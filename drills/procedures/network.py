@@ -61,7 +61,7 @@ class Network:
         with self._drill.step("the link comes back by itself", f"nft list table inet {TABLE}", by="kubernetes"):
             wait_until(
                 lambda: not self._is_cut(node), what=f"{node.name} is connected again",
-                within_s=self._drill.at_most(within_s), every_s=0.5,
+                within_s=self._drill.at_most(within_s), every_s=1.0,
             )  # fmt: skip
         with self._drill.step(
             "the node is ready", f"kubectl wait --for=condition=Ready node/{node.name}", by="kubernetes"

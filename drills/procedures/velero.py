@@ -6,12 +6,14 @@ phases are waited for and never believed: whether the data is back is asked of t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from drills.clock import stamp
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed, ProcedureFailed
 from drills.kube import Kube, deployment_available, statefulset_ready
@@ -19,6 +21,7 @@ from drills.kube import Kube, deployment_available, statefulset_ready
 NAMESPACE = "velero"
 BACKUP_TIMEOUT_S = 300.0
 RESTORE_TIMEOUT_S = 600.0
+AUDIT_LOG = "audit.jsonl"
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,22 @@ class Backup:
 class Velero:
     """Velero in one cluster, told what to do by its own command line, as the runbook says."""
 
-    def __init__(self, drill: Drill, kube: Kube, program: Path, kubeconfig: Path) -> None:
+    def __init__(self, drill: Drill, kube: Kube, program: Path, kubeconfig: Path, user: str = "administrator") -> None:
+        """Say where it is, and who tells it what to do.
+
+        Args:
+            drill: the drill.
+            kube: the cluster, to look at what Velero did.
+            program: the `velero` program.
+            kubeconfig: for it; holds the right to do what is asked.
+            user: whose kubeconfig it is, for the audit log.
+        """
+        self._user = user
         self._drill = drill
         self._kube = kube
         self._program = program
         self._kubeconfig = kubeconfig
+        self._restores = 0
 
     def backup(self, namespace: str, *, ttl: str = "720h", schedule: str = "") -> Backup:
         """Back a namespace up, its volumes' files included, and note the recovery point that it offers.
@@ -58,22 +72,28 @@ class Velero:
         """
         name = f"{namespace}-{self._drill.history.clock.now().utc:%H%M%S}"
         holds = ["--from-schedule", schedule] if schedule else [*self._holding(namespace), "--ttl", ttl]
-        self._run("backup", "create", name, *holds, "--wait", timeout_s=BACKUP_TIMEOUT_S, fails_as=EnvironmentFailed)
+        self.run("backup", "create", name, *holds, "--wait", timeout_s=BACKUP_TIMEOUT_S, fails_as=EnvironmentFailed)
         found = self._kube.get("velero.io/v1/Backup", name, NAMESPACE)
         status = (found or {}).get("status") or {}
+        files = self._kube.list("velero.io/v1/PodVolumeBackup", NAMESPACE, labels=f"velero.io/backup-name={name}")
+        volume_bytes = sum(int((one["status"].get("progress") or {}).get("bytesDone", 0)) for one in files)
+        location = ((found or {}).get("spec") or {}).get("storageLocation", "")
+        self._audit(
+            "backup_create", name, status.get("phase", ""),
+            namespaces=[namespace], storage_location=location, volume_bytes=volume_bytes,
+        )  # fmt: skip
         if status.get("phase") != "Completed":
             raise EnvironmentFailed(
                 f"backup {name} ended as {status.get('phase') or 'nothing'}: {status.get('failureReason', '')}"
             )
         backup = Backup(name, namespace, _moment(status["startTimestamp"]))
-        files = self._kube.list("velero.io/v1/PodVolumeBackup", NAMESPACE, labels=f"velero.io/backup-name={name}")
         self._drill.backup(
             "velero", name, backup.started,
             phase=status["phase"],
             expires=status.get("expiration", ""),
             items=(status.get("progress") or {}).get("itemsBackedUp", 0),
             volumes=len(files),
-            volume_bytes=sum(int((one["status"].get("progress") or {}).get("bytesDone", 0)) for one in files),
+            volume_bytes=volume_bytes,
             volume_snapshots=",".join(sorted(one["status"].get("snapshotID", "") for one in files)),
         )  # fmt: skip
         return backup
@@ -90,7 +110,7 @@ class Velero:
             EnvironmentFailed: Velero refused it.
         """
         name = f"{namespace}-daily"
-        self._run(
+        self.run(
             "schedule", "create", name, "--schedule", cron, *self._holding(namespace), "--ttl", ttl,
             timeout_s=30, fails_as=EnvironmentFailed,
         )  # fmt: skip
@@ -98,7 +118,7 @@ class Velero:
 
     def unschedule(self, schedule: str) -> None:
         """Delete a schedule; its backups stay."""
-        self._run("schedule", "delete", schedule, "--confirm", timeout_s=30, check=False)
+        self.run("schedule", "delete", schedule, "--confirm", timeout_s=30, check=False)
 
     def newest(self, namespace: str) -> Backup:
         """Find the newest completed backup that holds a namespace, as the runbook's first step does.
@@ -107,16 +127,21 @@ class Velero:
             ProcedureFailed: there is none.
         """
         with self._drill.step("find the newest completed backup", "velero backup get"):
-            self._run("backup", "get", timeout_s=30)
-            found = [
-                Backup(one["metadata"]["name"], namespace, _moment(one["status"]["startTimestamp"]))
-                for one in self._kube.list("velero.io/v1/Backup", NAMESPACE)
-                if (one.get("status") or {}).get("phase") == "Completed"
-                and namespace in one["spec"].get("includedNamespaces", [])
-            ]
+            self.run("backup", "get", timeout_s=30)
+            found = self.completed(namespace)
             if not found:
                 raise ProcedureFailed(f"no completed backup holds namespace {namespace}")
-            return max(found, key=lambda backup: backup.started)
+            return found[0]
+
+    def completed(self, namespace: str) -> list[Backup]:
+        """Return the completed backups that hold a namespace, the newest first."""
+        found = [
+            Backup(one["metadata"]["name"], namespace, _moment(one["status"]["startTimestamp"]))
+            for one in self._kube.list("velero.io/v1/Backup", NAMESPACE)
+            if (one.get("status") or {}).get("phase") == "Completed"
+            and namespace in one["spec"].get("includedNamespaces", [])
+        ]
+        return sorted(found, key=lambda backup: backup.started, reverse=True)
 
     def restore(self, backup: Backup) -> None:
         """Restore a backup into its namespace and wait until volumes and pods are there again.
@@ -125,7 +150,8 @@ class Velero:
             ProcedureFailed: Velero failed, or said something else than Completed.
             WaitTimeout: the volumes' data or the pods were not there in time.
         """
-        name = f"{backup.name}-restore"
+        self._restores += 1
+        name = f"{backup.name}-restore" + (f"-{self._restores}" if self._restores > 1 else "")
         self._restore(name, "restore the backup", "--from-backup", backup.name, "--preserve-nodeports")
         self._wait_for_volumes(name)
         with self._drill.step(
@@ -207,11 +233,37 @@ class Velero:
     def _restore(self, name: str, step: str, *arguments: str) -> None:
         command = ["restore", "create", name, *arguments, "--wait"]
         with self._drill.step(step, f"velero {' '.join(command)}"):
-            self._run(*command, timeout_s=RESTORE_TIMEOUT_S)
-        phase = (((self._kube.get("velero.io/v1/Restore", name, NAMESPACE) or {}).get("status")) or {}).get("phase")
+            self.run(*command, timeout_s=RESTORE_TIMEOUT_S)
+        found = self._kube.get("velero.io/v1/Restore", name, NAMESPACE) or {}
+        phase = (found.get("status") or {}).get("phase")
+        self._audit("restore_create", name, phase or "", backup=(found.get("spec") or {}).get("backupName", ""))
         if phase != "Completed":
-            self._run("restore", "logs", name, timeout_s=60, check=False)
+            self.run("restore", "logs", name, timeout_s=60, check=False)
             raise ProcedureFailed(f"restore {name} ended as {phase}")
+
+    def audited(self) -> list[str]:
+        """Return the actions in the drill's audit log, in their order."""
+        log = self._log
+        return [json.loads(line)["action"] for line in log.read_text().splitlines()] if log and log.exists() else []
+
+    @property
+    def _log(self) -> Path | None:
+        return self._drill.directory / AUDIT_LOG if self._drill.directory else None
+
+    def _audit(self, action: str, resource: str, status: str, **details: object) -> None:
+        """Write who did what, one JSON object a line, beside the drill's record."""
+        if self._log is None:
+            return
+        line = {
+            "timestamp": stamp(self._drill.clock.now().utc),
+            "action": action,
+            "user": self._user,
+            "resource": resource,
+            "status": "success" if status == "Completed" else "failure",
+            "details": {"phase": status, **details},
+        }
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def _holding(self, namespace: str) -> list[str]:
         # Without its volumes' files a backup completes as well.
@@ -221,7 +273,8 @@ class Velero:
             f"--default-volumes-to-fs-backup={str(volumes).lower()}", "--snapshot-volumes=false",
         ]  # fmt: skip
 
-    def _run(self, *arguments: str, **options: Any) -> None:  # noqa: ANN401 - the options of Commands.run
+    def run(self, *arguments: str, **options: Any) -> None:  # noqa: ANN401 - the options of Commands.run
+        """Run a command of the `velero` program; the options are those of Commands.run."""
         self._drill.commands.run(
             [self._program, "--kubeconfig", str(self._kubeconfig), "--namespace", NAMESPACE, *arguments], **options
         )

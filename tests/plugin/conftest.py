@@ -62,7 +62,7 @@ class Session:
     @property
     def run(self) -> Path:
         """The directory of the run, of which there is one and no more."""
-        (found,) = (path for path in self.evidence.iterdir() if path.is_dir() and not path.is_symlink())
+        (found,) = (path.parent for path in self.evidence.glob("*/run.json") if not path.parent.is_symlink())
         return found
 
     @property

@@ -77,7 +77,7 @@ def test_what_proved_nothing_is_no_measure_and_has_none():
 def test_later_runs_do_not_count_and_an_old_run_can_be_asked():
     frame = table([*USUAL, 99.0, 10.0, 10.0])
     assert [each.value_s for each in regressions(frame, "run-010")] == [99.0]
-    assert newest_regressions(frame) == []
+    assert newest_regressions(frame) == {"d": []}
 
 
 def test_a_rerun_hides_nothing():

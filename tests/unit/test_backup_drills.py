@@ -1,0 +1,339 @@
+"""Lost Secrets, ruined volumes and validated backups, on fakes. The drills run them for real."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+
+import pytest
+
+from drills import measures
+from drills.errors import UsageError
+from drills.faults import BlastRadius, Fault
+from drills.faults.backup import schedule_paused
+from drills.faults.secret import secrets_deleted
+from drills.faults.volume import VolumeRuined, volume_emptied, volume_overwritten
+from drills.kube import Kube
+from drills.objectives import Objective
+from drills.procedures.validation import difference, fingerprint
+from drills.verdicts import Verdict, judge
+
+from .fake_apiserver import CUSTOM, Answer, FakeApiServer
+from .scripted import Script
+from .test_drill import make, service  # noqa: F401 - fixtures
+
+SECRETS, PODS, EVENTS, CLAIMS = (
+    f"/api/v1/namespaces/shop/{plural}" for plural in ("secrets", "pods", "events", "persistentvolumeclaims")
+)
+VOLUMES = "/api/v1/persistentvolumes"
+SCHEDULES = "/apis/velero.io/v1/namespaces/velero/schedules"
+
+
+@pytest.fixture
+def api():
+    server = FakeApiServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def kube(api, tmp_path):
+    return Kube(api.kubeconfig(tmp_path))
+
+
+# Secrets
+
+
+def put_pod(api, uid, **spec):
+    api.put(PODS, {"metadata": {"name": "shop-0", "uid": uid}, "spec": {"containers": [{"name": "db"}], **spec}})
+
+
+MOUNTED = {"volumes": [{"name": "password", "secret": {"secretName": "shop"}}]}
+
+
+@pytest.fixture
+def namespace(api):
+    api.put(SECRETS, {"metadata": {"name": "shop", "uid": "first"}})
+    api.put(SECRETS, {"metadata": {"name": "other", "uid": "another"}})
+    put_pod(api, "pod-1", **MOUNTED)
+    return api
+
+
+def complain(api, pod_uid, message='MountVolume.SetUp failed for volume "password" : secret "shop" not found'):
+    involved = {"kind": "Pod", "name": "shop-0", "uid": pod_uid}
+    api.put(
+        EVENTS,
+        {"metadata": {"name": f"event-{pod_uid}"}, "involvedObject": involved, "reason": "FailedMount",
+         "message": message},
+    )  # fmt: skip
+
+
+def test_lost_secrets_are_proved_by_a_pod_that_cannot_start_without_them(namespace, kube):
+    fault = secrets_deleted(kube, "shop")
+    assert fault.blast_radius is BlastRadius.NAMESPACE
+    assert fault.target == "secrets of namespace/shop: other, shop"
+    assert fault.proof() == []
+
+    fault.inject()
+    assert kube.list("Secret", "shop") == []
+    assert kube.list("Pod", "shop") == []
+    assert fault.proof() == []  # gone, and nobody has noticed yet
+    put_pod(namespace, "pod-2", **MOUNTED)
+    complain(namespace, "pod-1")  # of a pod from before the fault
+    assert fault.proof() == []
+    complain(namespace, "pod-2")
+    assert fault.proof() == [
+        "Secret other with uid another is gone",
+        "Secret shop with uid first is gone",
+        'pod shop-0 with uid pod-2 cannot start: FailedMount: MountVolume.SetUp failed for volume "password" : '
+        'secret "shop" not found',
+    ]
+
+
+def test_secrets_that_are_still_there_prove_nothing(namespace, kube):
+    fault = secrets_deleted(kube, "shop")
+    put_pod(namespace, "pod-2", **MOUNTED)
+    complain(namespace, "pod-2")
+    assert fault.proof() == []
+    fault.inject()
+    namespace.always = Answer(503)
+    assert fault.proof() == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"volumes": [{"name": "password", "secret": {"secretName": "shop", "optional": True}}]},
+        {"volumes": [{"name": "password", "secret": {"secretName": "of-another-name"}}]},
+    ],
+)
+def test_deleting_secrets_wants_a_pod_that_needs_one(namespace, kube, spec):
+    put_pod(namespace, "pod-1", **spec)
+    with pytest.raises(UsageError, match="used by no pod"):
+        secrets_deleted(kube, "shop")
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "shop", "key": "password"}}}]},
+        {"envFrom": [{"secretRef": {"name": "shop"}}]},
+    ],
+)
+def test_a_pod_that_takes_its_environment_from_a_secret_uses_it(namespace, kube, container):
+    put_pod(namespace, "pod-1", containers=[{"name": "db", **container}])
+    secrets_deleted(kube, "shop").inject()
+    assert kube.list("Pod", "shop") == []
+
+
+# Volumes: on real directories, by the very commands that run on a node
+
+
+class Here:
+    name = "worker"
+
+    def exec(self, argv, timeout_s):
+        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=timeout_s).stdout
+
+
+@pytest.fixture
+def volume(tmp_path):
+    path = tmp_path / "volume"
+    (path / "base").mkdir(parents=True)
+    (path / "PG_VERSION").write_text("15\n")
+    (path / "base" / "a table").write_bytes(b"rows" * 100)
+    (path / "empty").touch()
+    return path
+
+
+@pytest.mark.parametrize("overwrite", [False, True], ids=["emptied", "overwritten"])
+def test_a_ruined_volume_keeps_no_file_as_it_was(volume, overwrite):
+    fault = VolumeRuined(Here(), "shop/data", str(volume), overwrite=overwrite)
+    assert fault.proof() == []
+    (volume / "base" / "a table").write_bytes(b"more" * 100)  # as a database does all the time
+    assert fault.proof() == []
+
+    fault.inject()
+    if overwrite:
+        assert (volume / "PG_VERSION").stat().st_size == 3
+    else:
+        assert list(volume.iterdir()) == []
+        (volume / "PG_VERSION").write_text("15\n")  # the same content, and yet not the same file
+    (fact,) = fault.proof()
+    assert fact.startswith("all 2 files of")
+
+
+def test_an_empty_volume_cannot_be_ruined(tmp_path):
+    fault = VolumeRuined(Here(), "shop/data", str(tmp_path / "none"), overwrite=False)
+    assert fault.proof() == []
+
+
+def test_a_volume_is_found_by_its_claim(api, kube, volume):
+    api.put(CLAIMS, {"metadata": {"name": "data"}, "spec": {"volumeName": "pv"}})
+    affinity = {
+        "required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "host", "operator": "In", "values": ["w"]}]}]}
+    }
+    api.put(VOLUMES, {"metadata": {"name": "pv"}, "spec": {"local": {"path": str(volume)}, "nodeAffinity": affinity}})
+    asked = []
+
+    def node(name):
+        asked.append(name)
+        return Here()
+
+    assert volume_overwritten(kube, "shop", "data", node).target == "volume of claim/shop/data on worker"
+    assert asked == ["w"]
+    with pytest.raises(UsageError, match="one of data"):
+        volume_emptied(kube, "shop", "none", node)
+    api.put(VOLUMES, {"metadata": {"name": "pv"}, "spec": {"csi": {}}})
+    with pytest.raises(UsageError, match="a directory of one node"):
+        volume_emptied(kube, "shop", "data", node)
+
+
+# Backups that stop
+
+
+def test_a_paused_schedule_is_proved_by_the_age_of_the_newest_backup(api, kube, monkeypatch):
+    monkeypatch.setitem(
+        CUSTOM, "velero.io/v1", [*CUSTOM["velero.io/v1"], {"name": "schedules", "kind": "Schedule", "namespaced": True}]
+    )
+    api.put(SCHEDULES, {"metadata": {"name": "daily"}, "spec": {"schedule": "0 2 * * *"}})
+    ages = [10.0]
+    fault = schedule_paused(kube, "daily", lambda: (ages[-1], 90.0))
+    assert fault.proof() == []
+    ages.append(91.0)
+    assert fault.proof() == []  # too old, and by nobody's pausing
+    fault.inject()
+    assert fault.proof() == ["the newest backup is 91 s old, over 90 s", "schedule/daily has paused=True"]
+    ages.append(5.0)
+    assert fault.proof() == []
+    fault.heal()
+    assert api.objects[SCHEDULES, "daily"]["spec"] == {"schedule": "0 2 * * *", "paused": False}
+
+
+# Validation
+
+
+SERVICE = {
+    "kind": "Service",
+    "metadata": {"name": "shop", "uid": "1", "labels": {"app": "shop"}},
+    "spec": {"clusterIP": "10.96.0.7", "ports": [{"port": 5432, "nodePort": 30000}], "selector": {"app": "shop"}},
+}
+
+
+def test_what_servers_and_restores_write_changes_no_fingerprint():
+    copied = copy.deepcopy(SERVICE)
+    copied["metadata"] = {"name": "shop", "uid": "2", "labels": {"app": "shop", "velero.io/restore-name": "r"}}
+    copied["spec"]["clusterIP"] = "10.96.0.8"
+    copied["spec"]["ports"][0]["nodePort"] = 31234
+    copied["status"] = {"loadBalancer": {}}
+    assert fingerprint(copied) == fingerprint(SERVICE)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("selector", {"app": "web"}), ("ports", [{"port": 5433}]), ("type", "NodePort")]
+)
+def test_what_people_wrote_does(part, value):
+    copied = copy.deepcopy(SERVICE)
+    copied["spec"][part] = value
+    assert fingerprint(copied) != fingerprint(SERVICE)
+    assert fingerprint({"kind": "Secret", "metadata": {}, "data": {"a": "b"}}) != fingerprint(
+        {"kind": "Secret", "metadata": {}, "data": {"a": "c"}}
+    )
+
+
+def test_a_copy_differs_by_what_is_missing_changed_and_extra():
+    found = difference({"a": "1", "b": "2", "c": "3"}, {"b": "2", "c": "4", "d": "5"})
+    assert str(found) == "3 objects: 1 missing (a), 1 changed (c), 1 extra (d)"
+    assert found
+    assert not difference({"a": "1"}, {"a": "1"})
+
+
+def validated(*, proof: bool = True, verified: bool = True) -> Script:
+    script = Script()
+    script.probe()
+    script.readings(20.0)
+    script.phase("steady", 5.0)
+    rows = [script.write(seq, 0.1 * seq) for seq in range(1, 150)]  # the original goes on after the start at 10 s
+    fields = {"name": "none: a backup is validated", "target": "namespace/copy", "blast_radius": "namespace"}
+    script.event("fault", 10.0, state="issued", proof=[], kind="validation", **fields)
+    if proof:
+        script.event("fault", 14.0, state="proved", proof=["it holds 12 objects of restore r"], **fields)
+    if verified:
+        script.read_back(15.0, rows[:80])
+        script.phase("verified", 15.5)
+        script.phase("stable", 16.0)
+    return script
+
+
+def test_a_validation_is_timed_from_its_start_to_the_verified_copy():
+    history = validated().history
+    assert measures.kind(history) == "validation"
+    recovery = measures.recovery_time(history)
+    assert recovery is not None
+    assert (recovery.rta_s, recovery.low_s, recovery.high_s) == (5.5, 5.5, 5.5)
+    losses = measures.losses(history)
+    assert (losses.acknowledged, losses.lost) == (99, list(range(81, 100)))  # of what was written before the start
+    assert measures.recovery_point(history) == pytest.approx(10.0 - 8.101)
+    judged = judge(history, Objective("1m", "1m"))
+    assert judged.verdict is Verdict.MET
+    assert judged.why.startswith("backup verified in 5.50 s")
+    assert judge(history, Objective("5s", "1m")).verdict is Verdict.MISSED
+    assert judge(history, Objective("1m", "1s")).verdict is Verdict.MISSED
+
+
+def test_a_validation_without_a_copy_proves_nothing():
+    judged = judge(validated(proof=False).history, Objective("1m", "1m"))
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert judged.why == "no copy was restored, so there was nothing to validate"
+
+
+def test_a_validation_that_was_cut_off_proves_nothing():
+    assert judge(validated(verified=False).history, Objective("1m", "1m")).verdict is Verdict.INCONCLUSIVE
+
+
+class Copied(Fault):
+    name, target, blast_radius = "none", "namespace/copy", BlastRadius.NAMESPACE
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.removed = 0
+
+    def inject(self) -> None:
+        raise AssertionError("a validation breaks nothing")
+
+    def proof(self) -> list[str]:
+        return self.made
+
+    def heal(self) -> None:
+        self.removed += 1
+
+
+def test_a_drill_validates_a_copy_and_removes_it(make, service):  # noqa: F811 - the fixtures
+    drill, copied = make(), Copied()
+    drill.holds(service.probe(), within=5)
+    with drill.validation(copied, [service], within=3):
+        with drill.recovery("restore beside the original"):
+            copied.made = ["12 objects"]
+    assert drill.judgement.verdict is Verdict.MET, drill.judgement.why
+    assert copied.removed == 1
+    recorded = drill.recorded()
+    assert recorded["kind"] == "validation"
+    assert recorded["fault"]["proof"] == ["12 objects"]
+    assert recorded["achieved"]["rta_s"] > 0
+
+
+def test_a_validation_that_restored_nothing_is_inconclusive(make, service):  # noqa: F811 - the fixtures
+    drill, copied = make(sabotage={"fault"}), Copied()
+    drill.holds(service.probe(), within=5)
+    with pytest.raises(Exception, match="nothing was validated"), drill.validation(copied, [service], within=3):
+        pass
+    assert drill.judgement.verdict is Verdict.INCONCLUSIVE
+    assert copied.removed == 1
+
+
+def test_a_validation_wants_a_reader_for_each_ledger(make, service):  # noqa: F811 - the fixtures
+    drill = make()
+    drill.holds(service.probe(), within=5)
+    with pytest.raises(UsageError, match="one for each of the 1"), drill.validation(Copied(), []):
+        pass
