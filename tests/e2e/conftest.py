@@ -19,6 +19,7 @@ from drills.fixtures.images.store import prepare
 from .footprint import footprint
 
 ROOT = Path(__file__).parents[2]
+FOUNDING = [f"scenarios/test_{name}.py" for name in ("etcd_wipe", "namespace_deletion", "node_drain", "pod_kill")]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Held:
 
 
 def command(*arguments: str, evidence: Path) -> list[str]:
-    return [sys.executable, "-m", "pytest", "scenarios", "--evidence-dir", str(evidence), *arguments]
+    return [sys.executable, "-m", "pytest", *FOUNDING, "--evidence-dir", str(evidence), *arguments]
 
 
 def hold(*arguments: str, evidence: Path, timeout_s: float = 1500) -> Held:

@@ -11,7 +11,7 @@ from .test_founding_drills import ALL, ETCD, NAMESPACE, NODE
 @pytest.fixture(scope="module")
 def without_fault(tmp_path_factory: pytest.TempPathFactory) -> Held:
     return hold(
-        "--drill-sabotage", "fault", "--drill-damage-within", "5s", "-k", "not 300",
+        "--drill-sabotage", "fault", "--drill-damage-within", "5s",
         evidence=tmp_path_factory.mktemp("without-fault"),
     )  # fmt: skip
 
@@ -19,7 +19,7 @@ def without_fault(tmp_path_factory: pytest.TempPathFactory) -> Held:
 @pytest.fixture(scope="module")
 def without_procedure(tmp_path_factory: pytest.TempPathFactory) -> Held:
     return hold(
-        "--drill-sabotage", "procedure", "--drill-recovered-within", "30s", "-k", "not 300",
+        "--drill-sabotage", "procedure", "--drill-recovered-within", "30s",
         evidence=tmp_path_factory.mktemp("without-procedure"),
     )  # fmt: skip
 
