@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,18 +44,32 @@ class Held:
         return {name: record["verdict"] for name, record in self.records.items()}
 
 
+def pytest_configure() -> None:
+    """Let SIGTERM end these tests in order, and the runs that they hold."""
+    signal.signal(signal.SIGTERM, _terminated)
+
+
+def _terminated(number: int, _: object) -> None:
+    raise KeyboardInterrupt(f"signal {number}")
+
+
 def command(*arguments: str, evidence: Path) -> list[str]:
     return [sys.executable, "-m", "pytest", *FOUNDING, "--evidence-dir", str(evidence), *arguments]
 
 
 def hold(*arguments: str, evidence: Path, timeout_s: float = 1500) -> Held:
-    done = subprocess.run(
+    process = subprocess.Popen(
         command(*arguments, evidence=evidence),
-        cwd=ROOT, env=environment(), timeout=timeout_s, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    sys.stdout.write(done.stdout)  # pytest shows it where a test fails
-    return Held(done.returncode, done.stdout, evidence)
+    try:
+        output, _ = process.communicate(timeout=timeout_s)
+    except BaseException:
+        process.terminate()  # and not kill: it has clusters to delete
+        process.communicate(timeout=240)
+        raise
+    sys.stdout.write(output)  # pytest shows it where a test fails
+    return Held(process.returncode, output, evidence)
 
 
 def environment() -> dict[str, str]:
