@@ -96,3 +96,9 @@ def nothing_is_left(engine: Engine) -> Iterator[None]:
     before = footprint(engine)
     yield
     assert footprint(engine).beyond(before) == {}
+
+
+@pytest.fixture(scope="session")
+def held(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Held:
+    """The founding drills, held once; several modules look into what they left."""
+    return hold("--durations=0", evidence=tmp_path_factory.mktemp("founding"))

@@ -13,7 +13,7 @@ import pytest
 from drills import runs
 from drills.record import validate
 
-from .conftest import Held, drills, hold
+from .conftest import Held, drills
 
 POD, WEB, DRAIN, NODE, NAMESPACE, ETCD = (
     "database_pod_is_replaced_without_losing_a_write",
@@ -24,11 +24,6 @@ POD, WEB, DRAIN, NODE, NAMESPACE, ETCD = (
     "wiped_etcd_is_restored_from_snapshot",
 )
 ALL = {POD, WEB, DRAIN, NODE, NAMESPACE, ETCD}
-
-
-@pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory) -> Held:
-    return hold("--durations=0", evidence=tmp_path_factory.mktemp("founding"))
 
 
 def test_every_objective_is_met(held: Held) -> None:
