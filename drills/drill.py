@@ -252,7 +252,7 @@ class Drill:
             self._refuse_old_damage(copy)
         at = self.history.clock.now()
         self._issued_t = self.history.seconds(at.monotonic)
-        self._record_fault(copy, "issued", at=at, kind="validation", left_out=self.leaves_out("fault"))
+        self._record_fault(copy, "issued", at=at, purpose="validation", left_out=self.leaves_out("fault"))
         self._damaged = True  # there is none; the procedure may begin
         try:
             yield self

@@ -149,7 +149,7 @@ def kind(history: Source) -> str:
 
     In a validation the clock runs from its start instead of the fault's instant, to the data of the copy verified.
     """
-    held = {e.fields.get("kind", "disaster") for e in _of(history, "fault") if e.fields.get("state") == "issued"}
+    held = {e.fields.get("purpose", "disaster") for e in _of(history, "fault") if e.fields.get("state") == "issued"}
     return "validation" if "validation" in held else "disaster"
 
 

@@ -138,12 +138,15 @@ def _environment(failure: Failure | None) -> str:
 
 def _unproven(history: Source, objective: Objective, failure: Failure | None, achieved: Achieved) -> str:
     """Say why the drill proved nothing; empty if it proved something."""
-    validation = measures.kind(history) == "validation"
-    damaged = (validation or measures.phase_at(history, "damaged") is not None) and _proof(history)
     early = failure if measures.phase_at(history, "stable") is None else None
+    validation = measures.kind(history) == "validation"
+    if validation:  # a backup that cannot be restored leaves no copy, and is what a validation looks for
+        damaged = bool(_proof(history)) or (early is not None and _says_something_about_recovery(early, damaged=True))
+    else:
+        damaged = measures.phase_at(history, "damaged") is not None and bool(_proof(history))
     if early and early.is_a("Inconclusive"):
         return early.message
-    if early and not _says_something_about_recovery(early, damaged=bool(damaged)):
+    if early and not _says_something_about_recovery(early, damaged=damaged):
         return f"the harness failed: {early}"
     if measures.phase_at(history, "steady") is None:
         return "the steady state was never shown before a fault"

@@ -77,16 +77,16 @@ class VolumeRuined(Fault):
         """Do nothing: bringing the data back is the procedure's, not the harness's."""
 
     def _files(self) -> dict[str, str]:
-        """Return what tells each file with content from what may stand in its place: inode, birth and digest."""
+        """Return what tells each file with content from what may stand in its place: inode, time and digest."""
         script = (
-            'cd "$0" 2>/dev/null || exit 0; find . -type f -size +0 -printf "%p %i-%B@\\n"; echo; '
+            'cd "$0" 2>/dev/null || exit 0; find . -type f -size +0 -printf "%p %i-%T@\\n"; echo; '
             "find . -type f -size +0 -exec sha256sum {} + 2>/dev/null || true"
         )
         told = self._node.exec(["sh", "-c", script, self._path], timeout_s=_EXEC_TIMEOUT_S)
-        births, _, digests = told.partition("\n\n")
-        born = dict(line.rsplit(" ", 1) for line in births.splitlines() if line)
+        times, _, digests = told.partition("\n\n")
+        changed = dict(line.rsplit(" ", 1) for line in times.splitlines() if line)
         held = {line[66:]: line[:64] for line in digests.splitlines()}
-        return {name: f"{born[name]}-{held[name]}" for name in born.keys() & held.keys()}
+        return {name: f"{changed[name]}-{held[name]}" for name in changed.keys() & held.keys()}
 
 
 def volume_emptied(kube: Kube, namespace: str, claim: str, node: Callable[[str], Node]) -> VolumeRuined:

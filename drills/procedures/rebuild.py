@@ -16,7 +16,7 @@ from drills.procedures.velero import NAMESPACE, Backup, Velero
 from drills.waiting import wait_until
 
 SYNCED_WITHIN_S = 180.0
-"""Velero looks into the object store once a minute, and once when it starts."""
+"""Velero looks once a minute; its first look finds nothing, because the storage location is not validated yet."""
 
 KINDS = (
     "ConfigMap", "Secret", "Service", "PersistentVolumeClaim", "StatefulSet", "Deployment", "PodDisruptionBudget",

@@ -45,7 +45,7 @@ class Schedules:
         self._schedule = ""
         self._allowed_s = 0.0
         self.are_fresh: Probe = callable_probe(
-            "the newest backup is fresh", self._is_fresh, role="user", interval_s=0.25, timeout_s=2.0
+            "the newest backup is fresh", self._is_fresh, role="user", interval_s=0.5, timeout_s=4.0
         )
 
     def open(self, namespace: str, cron: str, allowed_s: float, ttl: str = "720h") -> str:
@@ -75,9 +75,16 @@ class Schedules:
         if self._schedule:
             self._velero.unschedule(self._schedule)
 
-    def age(self) -> tuple[float, float]:
-        """Return how old the newest completed backup is, and how old it may be, in seconds."""
-        found = self._velero.completed(self._namespace)
+    def age(self, timeout_s: float | None = None) -> tuple[float, float]:
+        """Return how old the newest completed backup is, and how old it may be, in seconds.
+
+        Args:
+            timeout_s: for the question to the cluster; the usual one by default.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        found = self._velero.completed(self._namespace, timeout_s)
         now = self._drill.clock.now().utc
         return (now - found[0].started).total_seconds() if found else float("inf"), self._allowed_s
 
@@ -134,7 +141,7 @@ class Schedules:
 
     def _is_fresh(self, timeout_s: float) -> None:
         try:
-            age_s, allowed_s = self.age()
+            age_s, allowed_s = self.age(timeout_s)
         except KubeError as error:
             raise BadReading(str(error)) from error
         if age_s > allowed_s:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
+
 from drills.drill import Drill
 from drills.errors import BadReading
 from drills.faults.backup import CopyRestored, copy_restored
 from drills.kube import Kube, Manifest, deployment_available, statefulset_ready
 from drills.probes import Probe
-from drills.procedures.velero import Backup, Velero
+from drills.procedures.velero import NAMESPACE, Backup, Velero
 from drills.waiting import wait_until
 
 KINDS = (
@@ -117,8 +119,15 @@ class Validation:
         """Give what stands for the fault: none."""
         return copy_restored(self._kube, self.scratch, self._remove)
 
-    def restore(self, backup: Backup) -> None:
+    def restore(self, backup: Backup, node_ports: Mapping[str, int]) -> None:
         """Restore a backup into the scratch namespace and wait for the copied workload.
+
+        Velero keeps a node port that someone asked for, and a second Service cannot have it. So the copies get others,
+        which no user knows.
+
+        Args:
+            backup: what to restore.
+            node_ports: of the copied Services, by their names.
 
         Raises:
             ProcedureFailed: Velero failed, or said something else than Completed.
@@ -126,7 +135,14 @@ class Validation:
         """
         if self._drill.leaves_out("fault"):  # there is no fault; what a validation stands on is the restore
             return
-        self._velero.restore_as(backup, self.scratch)
+        rules = f"{self.scratch}-node-ports"
+        with self._drill.step(
+            "give the copies other node ports",
+            f"kubectl -n {NAMESPACE} create configmap {rules} --from-file rules.yaml",
+        ):
+            self._kube.apply(_other_node_ports(rules, node_ports), NAMESPACE)
+        self._velero.restore_as(backup, self.scratch, rules)
+        self._kube.delete("ConfigMap", rules, NAMESPACE)
         with self._drill.step(
             "wait for the copied workload", f"kubectl -n {self.scratch} rollout status", by="kubernetes"
         ):
@@ -139,16 +155,6 @@ class Validation:
                     within_s=self._drill.at_most(READY_WITHIN_S),
                     at_least=len(self._kube.list(kind, self._namespace)),
                 )
-
-    def open(self, service: str, node_port: int) -> None:
-        """Give the copy of a Service a way in from outside, one that no user knows."""
-        if self._drill.leaves_out("fault"):
-            return
-        with self._drill.step(f"open the copy of {service}", f"kubectl -n {self.scratch} patch service {service}"):
-            ports = (self._kube.get("Service", service, self.scratch) or {})["spec"]["ports"]
-            self._kube.patch(
-                "Service", service, {"spec": {"ports": [{**ports[0], "nodePort": node_port}]}}, self.scratch
-            )
 
     def answers(self, probe: Probe) -> None:
         """Check that the copy answers, and keep the outcome.
@@ -191,3 +197,16 @@ def _ask(probe: Probe) -> bool:
     """Ask a probe once, by its first way in."""
     asyncio.run(asyncio.wait_for(probe.ask(probe.ways()[0], probe.timeout_s), probe.timeout_s))
     return True
+
+
+def _other_node_ports(name: str, node_ports: Mapping[str, int]) -> Manifest:
+    """Make Velero's resource modifier rules that give restored Services these node ports."""
+    rules = [
+        {
+            "conditions": {"groupResource": "services", "resourceNameRegex": f"^{service}$"},
+            "patches": [{"operation": "replace", "path": "/spec/ports/0/nodePort", "value": str(port)}],
+        }
+        for service, port in node_ports.items()
+    ]
+    text = yaml.safe_dump({"version": "v1", "resourceModifierRules": rules})
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"rules.yaml": text}}

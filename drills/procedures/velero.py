@@ -133,11 +133,11 @@ class Velero:
                 raise ProcedureFailed(f"no completed backup holds namespace {namespace}")
             return found[0]
 
-    def completed(self, namespace: str) -> list[Backup]:
-        """Return the completed backups that hold a namespace, the newest first."""
+    def completed(self, namespace: str, timeout_s: float | None = None) -> list[Backup]:
+        """Return the completed backups that hold a namespace, the newest first; `timeout_s` bounds the question."""
         found = [
             Backup(one["metadata"]["name"], namespace, _moment(one["status"]["startTimestamp"]))
-            for one in self._kube.list("velero.io/v1/Backup", NAMESPACE)
+            for one in self._kube.list("velero.io/v1/Backup", NAMESPACE, timeout_s=timeout_s)
             if (one.get("status") or {}).get("phase") == "Completed"
             and namespace in one["spec"].get("includedNamespaces", [])
         ]
@@ -202,8 +202,13 @@ class Velero:
                     what=f"{app} is ready", within_s=self._drill.at_most(300),
                 )  # fmt: skip
 
-    def restore_as(self, backup: Backup, namespace: str) -> None:
+    def restore_as(self, backup: Backup, namespace: str, modifiers: str) -> None:
         """Restore a backup into another namespace, beside the original, and wait for its volumes' data.
+
+        Args:
+            backup: what to restore.
+            namespace: where to.
+            modifiers: the ConfigMap with rules for what must not be as in the original, such as node ports.
 
         Raises:
             ProcedureFailed: Velero failed, or said something else than Completed.
@@ -212,7 +217,7 @@ class Velero:
         name = f"{backup.name}-copy"
         self._restore(
             name, "restore the backup beside the original", "--from-backup", backup.name,
-            "--namespace-mappings", f"{backup.namespace}:{namespace}",
+            "--namespace-mappings", f"{backup.namespace}:{namespace}", "--resource-modifier-configmap", modifiers,
         )  # fmt: skip
         self._wait_for_volumes(name)
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import copy
 import subprocess
+from datetime import UTC, datetime
 
 import pytest
 
 from drills import measures
-from drills.errors import UsageError
+from drills.commands import Commands
+from drills.drill import Drill
+from drills.errors import ProcedureFailed, UsageError
 from drills.faults import BlastRadius, Fault
 from drills.faults.backup import schedule_paused
 from drills.faults.secret import secrets_deleted
 from drills.faults.volume import VolumeRuined, volume_emptied, volume_overwritten
+from drills.history import History
 from drills.kube import Kube
 from drills.objectives import Objective
+from drills.procedures.backups import Backups
 from drills.procedures.validation import difference, fingerprint
+from drills.procedures.velero import Backup
 from drills.verdicts import Verdict, judge
 
 from .fake_apiserver import CUSTOM, Answer, FakeApiServer
@@ -256,7 +262,7 @@ def validated(*, proof: bool = True, verified: bool = True) -> Script:
     script.phase("steady", 5.0)
     rows = [script.write(seq, 0.1 * seq) for seq in range(1, 150)]  # the original goes on after the start at 10 s
     fields = {"name": "none: a backup is validated", "target": "namespace/copy", "blast_radius": "namespace"}
-    script.event("fault", 10.0, state="issued", proof=[], kind="validation", **fields)
+    script.event("fault", 10.0, state="issued", proof=[], purpose="validation", **fields)
     if proof:
         script.event("fault", 14.0, state="proved", proof=["it holds 12 objects of restore r"], **fields)
     if verified:
@@ -312,9 +318,8 @@ class Copied(Fault):
 def test_a_drill_validates_a_copy_and_removes_it(make, service):  # noqa: F811 - the fixtures
     drill, copied = make(), Copied()
     drill.holds(service.probe(), within=5)
-    with drill.validation(copied, [service], within=3):
-        with drill.recovery("restore beside the original"):
-            copied.made = ["12 objects"]
+    with drill.validation(copied, [service], within=3), drill.recovery("restore beside the original"):
+        copied.made = ["12 objects"]
     assert drill.judgement.verdict is Verdict.MET, drill.judgement.why
     assert copied.removed == 1
     recorded = drill.recorded()
@@ -335,5 +340,64 @@ def test_a_validation_that_restored_nothing_is_inconclusive(make, service):  # n
 def test_a_validation_wants_a_reader_for_each_ledger(make, service):  # noqa: F811 - the fixtures
     drill = make()
     drill.holds(service.probe(), within=5)
-    with pytest.raises(UsageError, match="one for each of the 1"), drill.validation(Copied(), []):
+    with pytest.raises(UsageError, match="one for each of"), drill.validation(Copied(), []):
         pass
+
+
+def test_a_backup_that_cannot_be_restored_is_missed():
+    script = validated(proof=False, verified=False)
+    judged = judge(script.history, Objective("1m", "1m"), ProcedureFailed("restore r ended as PartiallyFailed"))
+    assert judged.verdict is Verdict.MISSED
+    assert judged.why == "restore r ended as PartiallyFailed"
+
+
+# Bad backups
+
+
+@pytest.fixture
+def drill(tmp_path):
+    history = History(None, tmp_path / "history.jsonl")
+    made = Drill("outage", Objective("1m"), history, Commands(tmp_path / "commands.log", history), directory=tmp_path)
+    yield made
+    made.close()
+
+
+class Shelf:
+    """Velero with backups of which some cannot be restored."""
+
+    def __init__(self, *bad: str) -> None:
+        self.bad = bad
+        self.tried: list[str] = []
+
+    def completed(self, namespace):
+        moment = datetime(2026, 1, 1, tzinfo=UTC)
+        return [Backup(name, namespace, moment) for name in ("newest", "older", "oldest")]
+
+    def newest(self, namespace):
+        return self.completed(namespace)[0]
+
+    def restore(self, backup):
+        self.tried.append(backup.name)
+        if backup.name in self.bad:
+            raise ProcedureFailed(f"restore of {backup.name} ended as PartiallyFailed")
+
+
+def test_bad_backups_are_passed_over_and_what_they_left_is_removed(api, kube, drill):
+    api.put("/api/v1/namespaces", {"metadata": {"name": "shop"}})
+    shelf = Shelf("newest", "older")
+    restored = Backups(drill, kube, shelf, None, "").restore_newest_good("shop")
+    assert restored.name == "oldest"
+    assert shelf.tried == ["newest", "older", "oldest"]
+    assert kube.get("Namespace", "shop") is None
+
+
+def test_no_good_backup_is_a_failed_procedure(kube, drill):
+    with pytest.raises(ProcedureFailed, match=r"no backup of shop could be restored: newest: .*; older: .*; oldest: "):
+        Backups(drill, kube, Shelf("newest", "older", "oldest"), None, "").restore_newest_good("shop")
+
+
+def test_a_restore_that_should_fail_and_does_not_is_a_failed_check(kube, drill):
+    backups = Backups(drill, kube, Shelf("newest"), None, "")
+    backups.fails_to_restore(Backup("newest", "shop", datetime(2026, 1, 1, tzinfo=UTC)))
+    backups.fails_to_restore(Backup("older", "shop", datetime(2026, 1, 1, tzinfo=UTC)))
+    assert [check["ok"] for check in drill.recorded()["checks"]] == [True, False]

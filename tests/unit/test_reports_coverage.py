@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 import typer
 from drills.reports.commands import register
-from drills.reports.coverage import State, coverage, moment_of, plan_of, render_coverage
+from drills.reports.coverage import State, coverage, known_failures, moment_of, plan_of, render_coverage
 from drills.reports.frame import read_evidence
 from drills.reports.writing import write_run_coverage
 from typer.testing import CliRunner
@@ -111,6 +111,13 @@ def test_gaps_are_declared_or_found(evidence):
     assert names["etcd wiped"] == "drills caused it, and none ever met its objectives"
     assert names["node drained"] == "a failure that this harness can cause, and no drill did"
     assert {"node stopped", "pod killed", "namespace deleted"}.isdisjoint(names)
+
+
+def test_failures_at_once_are_each_caused(tmp_path):
+    assert {"etcd wiped", "node stopped", "pod killed"} <= known_failures()
+    assert not any(name.startswith("none") for name in known_failures())
+    write_run(tmp_path, Story(**SHORT, fault="etcd wiped and node stopped"))
+    assert {"etcd wiped", "node stopped"}.isdisjoint(gap.what for gap in covered(tmp_path).found)
 
 
 def test_the_matrix_has_the_controls_that_drills_name(evidence):
