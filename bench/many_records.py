@@ -1,6 +1,6 @@
 """How long 100,000 records take to load and to chart, and how much memory.
 
-    python bench/many_records.py DIRECTORY [--runs 2000] [--drills 50] [--keep]
+    python bench/many_records.py DIRECTORY [--runs 5000] [--drills 20] [--keep]
 
 Makes the records below DIRECTORY, which must not exist, with the harness's own writers: runs by `drills.runs.Run` (so
 with a real log), one model record a drill by `drills.record.build` from a told history, and each night's record by
@@ -96,8 +96,8 @@ def main() -> None:
     """Make the records, measure, remove them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--runs", type=int, default=2000)
-    parser.add_argument("--drills", type=int, default=50)
+    parser.add_argument("--runs", type=int, default=5000)
+    parser.add_argument("--drills", type=int, default=20)
     parser.add_argument("--keep", action="store_true")
     wanted = parser.parse_args()
     wanted.directory.mkdir(parents=True)
