@@ -89,7 +89,12 @@ def measured(evidence: Path, command: str) -> dict[str, float]:
     _, status, usage = os.wait4(child.pid, 0)
     if os.waitstatus_to_exitcode(status):
         raise SystemExit(f"drills {command}: exit {os.waitstatus_to_exitcode(status)}")
-    return {"seconds": round(time.monotonic() - began, 1), "MiB": round(usage.ru_maxrss / 1024)}
+    seconds = round(time.monotonic() - began, 1)
+    return {
+        "seconds": seconds,
+        "CPU seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "MiB": round(usage.ru_maxrss / 1024),
+    }
 
 
 def main() -> None:
