@@ -804,19 +804,22 @@ def _place(node: yaml.Node) -> tuple[int, int]:
 
 def _check_references(found: _Found) -> None:
     """Check that what the drills name is in the plan; on the plain data, so that other problems hide none of these."""
-    groups = {name: list(_as_mapping(value)) for name, value in _children(found.data, "objectives")}
+    objectives = _as_mapping(found.data).get("objectives")
+    well_formed = isinstance(objectives, dict) and all(isinstance(group, dict) for group in objectives.values())
+    groups = {name: list(_as_mapping(value)) for name, value in _as_mapping(objectives).items()}
     for group, classes in groups.items():
         for name in [group, *classes]:
             if "/" in name:
                 where: Where = ("objectives", group) if name == group else ("objectives", group, name)
                 found.add(where, "found a name with a slash; accepted: a name without", of_key=True)
     accepted: Mapping[str, list[str] | None] = {
-        "objective": [f"{group}/{name}" for group, classes in groups.items() for name in classes] or None,
+        "objective": [f"{group}/{name}" for group, classes in groups.items() for name in classes]
+        or ([] if well_formed else None),
         "backup": [name for name, _ in _children(found.data, "backups")],
         "procedure": [name for name, _ in _children(found.data, "procedures")],
         "tier": groups.get("tier"),
         "environment": groups.get("environment"),
-    }  # None: nothing to check by; a plan without objectives has been told so
+    }  # None: nothing to check by; what is wrong with the objectives themselves has been told
     for drill, entry in _children(found.data, "drills"):
         for name, known in accepted.items():
             value = _as_mapping(entry).get(name)

@@ -388,6 +388,8 @@ def misfilled(draw):
 
 @given(st.one_of(mutilated(), misfilled(), st.lists(SNIPPETS).map("\n".join), st.text()))
 @example('"\\x')
+@example("schema: pytest-drills/plan/v1\nversion: '1'\nobjectives: {}\ndrills: {a: {objective: t}}")
+@example("schema: pytest-drills/plan/v1\nversion: '1'\nobjectives: {t: {}}\ndrills: {a: {objective: t}}")
 @example("a: !<tag:yaml.org,2002:str> b")
 @example("? ? ? a")
 @example('"\\ud800": 1')

@@ -160,7 +160,7 @@ def test_what_was_worse_than_usual_is_told_everywhere(model, tmp_path):
     results = read_results(run, tmp_path)
     assert results.verdict == "MET"
     (worse,) = results.worse
-    assert worse.startswith(f"{model['drill']}: RTA 30 s, worse than usual: median of the last 6 runs 3.35 s")
+    assert worse.startswith(f"{model['drill']}: RTA 30 s; the median of the last 6 runs is 3.35 s, ")
     assert "**Worse than usual:** namespace_deletion: RTA 30 s" in render_summary(results)
     assert f"worse than usual: {worse}" in closing_table(run, results).splitlines()
     assert f"::warning title=worse than usual::{worse}" in annotations(results, None, GITHUB)
