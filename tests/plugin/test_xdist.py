@@ -1,5 +1,7 @@
 """Drills on several workers are one run: begun, ended and reported by the controller."""
 
+import signal
+
 import matplotlib as mpl
 import pytest
 
@@ -113,3 +115,22 @@ def test_outage(drill, service):
     assert session.code == 3
     assert session.verdicts == {"outage": "INCONCLUSIVE"}
     assert "KeyboardInterrupt" in session.records["outage"]["why"]
+
+
+def test_a_run_in_the_background_is_ended_in_order_too(session_of, monkeypatch):
+    stopped = """
+@pytest.mark.drill(rto="30s")
+def test_outage(drill, service):
+    drill.holds(service.probe())
+    with drill.disruption(Unplugged(service)):
+        os.kill(os.getppid(), signal.SIGTERM)
+        while True:
+            signal.pause()
+"""
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what it starts with &
+    try:
+        session = session_of(stopped, "-n", "1", "--max-worker-restart", "0", own_process=True)
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    assert session.code == 3
+    assert session.verdicts == {"outage": "INCONCLUSIVE"}
