@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from drills.clock import Clock, SystemClock, stamp
 from drills.errors import UsageError
@@ -32,6 +32,7 @@ from drills.record import write_atomically
 SCHEMA = "pytest-drills/run/v1"
 GENESIS = "0" * 64
 LOG = "log.jsonl"
+_BLOCK = 1 << 16
 _PACKAGES = ("pytest-drills", "pytest", "pytest-kind", "kubernetes", "tenacity", "psycopg", "pydantic", "pytest-xdist")
 _AFTER_START = {"end": "ended", "seal": "was sealed", "sign-off": "was signed off"}
 _CI = ("CI", "GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "CI_JOB_URL", "JENKINS_URL", "BUILD_URL")
@@ -168,12 +169,11 @@ class Run:
 def append(log: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Add one entry to a log, chained to the one before it; returns it as written. Safe against other processes."""
     with _locked(log), log.open("a+b") as file:
-        file.seek(0)
-        content = file.read()
-        torn = bool(content) and not content.endswith(b"\n")  # a writer was killed; its half line stays and shows
-        before = _split(content)
-        prev = hashlib.sha256(before[-1]).hexdigest() if before else GENESIS
-        whole = {"seq": len(before), "prev": prev, **entry}
+        tail = _last_line(file)
+        torn = bool(tail) and not tail.endswith(b"\n")  # a writer was killed; its half line stays and shows
+        last = tail.removesuffix(b"\n")
+        begun = {"seq": _number(last, file) + 1, "prev": hashlib.sha256(last).hexdigest()}
+        whole = {**(begun if tail else {"seq": 0, "prev": GENESIS}), **entry}
         line = json.dumps(whole, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         file.write(b"\n" + line if torn else line)
         file.flush()
@@ -285,6 +285,26 @@ def _locked(log: Path) -> Iterator[None]:
     with (log.parent / f".{log.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _last_line(file: BinaryIO) -> bytes:
+    """Read a log's last line with its end, from the file's end backwards: nights of drills for years make it long."""
+    place = file.seek(0, os.SEEK_END)
+    tail = b""
+    while place and b"\n" not in tail[:-1]:
+        step = min(_BLOCK, place)
+        place = file.seek(place - step)
+        tail = file.read(step) + tail
+    return tail[tail[:-1].rfind(b"\n") + 1 :]
+
+
+def _number(last: bytes, file: BinaryIO) -> int:
+    """Give the number of the last line: what it says of itself, or counted where it says none, as a half line."""
+    said = (_entry(last) or {}).get("seq")
+    if isinstance(said, int):
+        return said
+    file.seek(0)
+    return len(_split(file.read())) - 1
 
 
 def _split(content: bytes) -> list[bytes]:

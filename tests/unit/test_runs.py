@@ -127,6 +127,49 @@ def test_a_half_written_line_shows_and_does_not_stop_the_log(tmp_path, clock):
     assert len(runs.entries(log)) == 6
 
 
+def test_an_append_reads_the_last_line_and_not_the_years_before_it(tmp_path, monkeypatch):
+    log = tmp_path / "log.jsonl"
+    for number in range(300):
+        runs.append(log, {"event": "start", "run": f"run-{number}", "note": "é" * 500})
+    read = 0
+
+    def counted(line):
+        nonlocal read
+        read += len(line)
+        return json.loads(line)
+
+    monkeypatch.setattr(runs, "_entry", counted)
+    monkeypatch.setattr(runs, "_split", lambda content: pytest.fail("the whole log was read"))
+    assert runs.append(log, {"event": "start", "run": "next"})["seq"] == 300
+    assert 0 < read < 2 * log.stat().st_size / 300
+    monkeypatch.undo()
+    assert runs.verify(log) == []
+
+
+def test_entries_longer_than_a_block_chain_too(tmp_path):
+    log = tmp_path / "log.jsonl"
+    for length in (1, runs._BLOCK - 1, runs._BLOCK, 3 * runs._BLOCK, 1):
+        runs.append(log, {"event": "start", "run": "x" * length})
+    assert runs.verify(log) == []
+    assert len(runs.entries(log)) == 5
+
+
+@pytest.mark.parametrize(
+    "foreign", [b"\n", b"\n\n", b"garbage\n", b"[]\n", b'{"seq": "4"}\n', b'{"seq": 4, "pr', b"half"]
+)
+def test_what_is_no_entry_shows_alone_whatever_it_is(tmp_path, clock, foreign):
+    log = two_runs(tmp_path, clock)
+    with log.open("ab") as file:
+        file.write(foreign)
+    runs.append(log, {"event": "start", "run": "next"})
+    runs.append(log, {"event": "end", "run": "next"})
+    problems = runs.verify(log)
+    assert {problem.partition(":")[0] for problem in problems} <= {"line 5", "line 6"}
+    assert problems[0].startswith("line 5")
+    assert len(problems) <= 2
+    assert runs.entries(log)[-1]["seq"] == len(runs.lines(log)) - 1
+
+
 def test_a_cut_off_run_is_named_and_a_missing_log_too(tmp_path, clock):
     log = two_runs(tmp_path, clock)
     lost = Run.start(tmp_path, clock=clock)
