@@ -14,7 +14,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -28,11 +28,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
     load_ssh_public_key,
 )
-from securesystemslib.exceptions import Error as SigningError
-from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
 
 from drills.errors import EnvironmentFailed, UsageError
 from drills.record import write_atomically
+
+# securesystemslib loads every cloud's client that it can sign with, so only what signs or verifies imports it.
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signature, SSlibKey
 
 RUN, RUN_PUBLIC, RUN_URI = "run.pem", "run.pub.pem", "run.uri"
 CHECKPOINT, CHECKPOINT_PUBLIC = "checkpoint", "checkpoint.pub"
@@ -134,6 +136,8 @@ class Keys:
 
     def sign_run(self, payload: bytes) -> Signature:
         """Sign with the key of runs; raises EnvironmentFailed where a key management service does not."""
+        from securesystemslib.exceptions import Error as SigningError
+
         try:
             return self.run.sign(payload)
         except SigningError as error:
@@ -172,6 +176,8 @@ def make(place: Path) -> Path:
         UsageError: the directory cannot be written to, or existing keys are unfit.
 
     """
+    from securesystemslib.signer import CryptoSigner
+
     try:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not (place / RUN_URI).exists():
@@ -188,6 +194,8 @@ def make(place: Path) -> Path:
 
 def load(place: Path) -> Keys:
     """Load the keys of a directory; raises UsageError where one is missing, unfit, or open to others."""
+    from securesystemslib.signer import CryptoSigner
+
     _closed_to_others(place)
     checkpoint = _read(place / CHECKPOINT, "an Ed25519 private key of OpenSSH", _private_ssh)
     if not isinstance(checkpoint, ed25519.Ed25519PrivateKey):
@@ -210,6 +218,9 @@ def ssh_string(data: bytes) -> bytes:
 
 def _remote(place: Path) -> tuple[RunSigner, ec.EllipticCurvePublicKey]:
     """Sign by a key management service, which run.uri names and run.pub.pem is the public key of."""
+    from securesystemslib.exceptions import Error as SigningError
+    from securesystemslib.signer import Signer
+
     public = _p256(_read(place / RUN_PUBLIC, "an ECDSA P-256 public key in PEM", load_pem_public_key), place)
     uri = (place / RUN_URI).read_text(encoding="utf-8").strip()
     try:
@@ -222,6 +233,8 @@ def _remote(place: Path) -> tuple[RunSigner, ec.EllipticCurvePublicKey]:
 
 
 def _sslib(key: ec.EllipticCurvePublicKey) -> SSlibKey:
+    from securesystemslib.signer import SSlibKey
+
     digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
     return SSlibKey.from_crypto(key, keyid=digest)
 

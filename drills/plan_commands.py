@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -22,8 +22,10 @@ from rich.table import Table
 
 from drills import runs
 from drills.errors import UsageError
-from drills.plan import FILE, Gap, Plan, PlannedDrill, compare, in_words, load
 from drills.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from drills.plan import Gap, Plan, PlannedDrill
 
 COUNTED = (Verdict.MET, Verdict.MISSED)
 """The verdicts of a drill that was held. The others proved nothing about recovery, so the drill is still owed."""
@@ -163,6 +165,7 @@ def _status(drill: PlannedDrill, held: Sequence[Held], today: date) -> Status:
 plan_app = typer.Typer(help="The team's plan, dr-plan.yaml: check it, see what is due, show it.", no_args_is_help=True)
 
 PlanArgument = Annotated[Path, typer.Argument(metavar="[PLAN]", help="The plan.")]
+PLAN = Path("dr-plan.yaml")
 EvidenceOption = Annotated[
     Path | None, typer.Option("--evidence-dir", help="Where the runs' evidence is. [default: ./evidence]")
 ]
@@ -178,9 +181,9 @@ def register(app: typer.Typer) -> None:
 
 
 @plan_app.command()
-def check(plan: PlanArgument = Path(FILE)) -> None:
+def check(plan: PlanArgument = PLAN) -> None:
     """Check a plan: exit 2 with the place of every error, 1 when it promises what it cannot keep, 0 if it is sound."""
-    found = load(plan)
+    found = _load(plan)
     doubts = found.doubts()
     for doubt in doubts:
         typer.echo(f"{plan}:{doubt}", err=True)
@@ -196,7 +199,7 @@ def check(plan: PlanArgument = Path(FILE)) -> None:
 
 @plan_app.command()
 def due(
-    plan: PlanArgument = Path(FILE),
+    plan: PlanArgument = PLAN,
     evidence_dir: EvidenceOption = None,
     on: OnOption = None,
     as_json: JsonOption = False,
@@ -206,7 +209,7 @@ def due(
     A drill counts as held when its verdict was MET or MISSED, without sabotage. A drill that ended INCONCLUSIVE or with
     a failed environment is still owed. A gap of the plan whose date is past is overdue, too.
     """
-    loaded, evidence, today = load(plan), _evidence(evidence_dir), _today(on)
+    loaded, evidence, today = _load(plan), _evidence(evidence_dir), _today(on)
     statuses = sorted(programme(loaded, evidence, today), key=_urgency)
     gaps = [gap for gap in loaded.gaps if gap.until < today]
     other = unplanned(loaded, evidence)
@@ -236,7 +239,7 @@ def due(
 
 @plan_app.command()
 def show(
-    plan: PlanArgument = Path(FILE),
+    plan: PlanArgument = PLAN,
     evidence_dir: EvidenceOption = None,
     on: OnOption = None,
     as_json: JsonOption = False,
@@ -245,7 +248,7 @@ def show(
     ] = False,
 ) -> None:
     """Print the programme: what was promised of each drill, how it went last, when it is due."""
-    loaded, evidence, today = load(plan), _evidence(evidence_dir), _today(on)
+    loaded, evidence, today = _load(plan), _evidence(evidence_dir), _today(on)
     statuses = programme(loaded, evidence, today)
     if as_json:
         _print_json({
@@ -261,6 +264,12 @@ def show(
             typer.echo(f"not proven by any drill until {gap.until}: {gap.what} ({gap.why})")
         _name_unplanned(unplanned(loaded, evidence))
     _name_problems(evidence)
+
+
+def _load(path: Path) -> Plan:
+    from drills.plan import load  # here: pydantic would slow every other command down
+
+    return load(path)
 
 
 def _evidence(given: Path | None) -> Evidence:
@@ -293,6 +302,8 @@ def _programme(statuses: Iterable[Status]) -> Table:
 
 
 def _steps(statuses: Iterable[Status]) -> Table:
+    from drills.plan import compare
+
     table = _grid("drill", "step", "expected", "measured", "ratio", "pace")
     for status in statuses:
         record = status.held.record if status.held else {}
@@ -362,6 +373,8 @@ def _frequency(drill: PlannedDrill) -> str:
 
 
 def _length(length: timedelta | None) -> str:
+    from drills.plan import in_words
+
     return "-" if length is None else in_words(length)
 
 

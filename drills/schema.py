@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
 
 DIRECTORY = Path(__file__).parent / "schemas"
 
@@ -28,6 +30,8 @@ def problems(name: str, data: object) -> list[str]:
 @cache
 def validator(name: str) -> Draft202012Validator:
     """Give the validator of a schema by its file's name without suffix."""
+    from jsonschema import Draft202012Validator  # here: most commands check nothing, and it takes long to load
+
     return Draft202012Validator(json.loads((DIRECTORY / f"{name}.json").read_text(encoding="utf-8")))
 
 

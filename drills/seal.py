@@ -17,8 +17,6 @@ from pathlib import Path
 from string import Template
 from typing import Any, Self
 
-from securesystemslib.dsse import Envelope
-
 from drills import checkpoint, keys, offsite, runs, standing
 from drills.clock import Clock, SystemClock, stamp
 from drills.errors import DrillError, UsageError
@@ -264,6 +262,8 @@ def _sign_statement(run_dir: Path, name: str, predicate: Mapping[str, Any], dige
         "predicateType": PREDICATES[name],
         "predicate": predicate,
     }
+    from securesystemslib.dsse import Envelope  # here, as above
+
     envelope = Envelope(canonical(statement).encode(), PAYLOAD, {})
     signature = signing.sign_run(envelope.pae())
     envelope.signatures[signature.keyid] = signature

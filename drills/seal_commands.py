@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drills import checkpoint, genuine, keys, runs, seal, timestamps
+from drills import runs
 from drills.errors import NotGenuine, UsageError
-from drills.genuine import Findings
-from drills.keys import PublicKeys
 from drills.verdicts import worst
+
+# What signs and verifies is imported where it is used: it would slow every other command down.
+if TYPE_CHECKING:
+    from drills.genuine import Findings
+    from drills.keys import PublicKeys
 
 EVIDENCE_DIR = Path("evidence")
 KeysOption = Annotated[
     Path | None,
     typer.Option(
         "--keys",
-        help=f"The directory of the keys. By default {keys.VARIABLE}, or pytest-drills/keys in your configuration.",
+        help="The directory of the keys. By default DRILL_KEY_DIR, or pytest-drills/keys in your configuration.",
     ),
 ]
 key_commands = typer.Typer(help="The keys that runs are sealed with.", no_args_is_help=True)
@@ -57,6 +60,9 @@ def verify(
     The last line is VERIFIED, or FAILED: and why; exit code 1. Only with an older checkpoint does it show that the
     newest runs were cut off, or that whoever has the keys wrote the log anew.
     """
+    from drills import genuine, seal
+    from drills.keys import PublicKeys
+
     known = [PublicKeys.load(path) for path in trusted or []] or _own()
     if seal.is_sealed(evidence):
         if older:
@@ -68,6 +74,9 @@ def verify(
 
 
 def _own() -> list[PublicKeys]:
+    from drills import keys
+    from drills.keys import PublicKeys
+
     place = keys.directory()
     return [PublicKeys.load(place)] if (place / keys.CHECKPOINT_PUBLIC).exists() else []
 
@@ -104,6 +113,8 @@ def make_checkpoint(
 
     Sealing a run makes one too; this one has also what came later, such as sign-offs.
     """
+    from drills import checkpoint, keys, seal, timestamps
+
     url = None if tsa is None else timestamps.url_of(tsa)
     log = evidence_dir / runs.LOG
     problems = runs.verify(log)
@@ -124,16 +135,23 @@ def make_checkpoint(
 @key_commands.command("make")
 def make_keys(place: KeysOption = None) -> None:
     """Make the keys that are not there yet, for this user alone to read, and show the public ones."""
+    from drills import keys
+
     _show(keys.make(keys.directory(place)))
 
 
 @key_commands.command("show")
 def show_keys(place: KeysOption = None) -> None:
     """Show the public keys, to be published where those who check can find them."""
+    from drills import keys
+
     _show(keys.directory(place))
 
 
 def _show(place: Path) -> None:
+    from drills import keys
+    from drills.keys import PublicKeys
+
     public = PublicKeys.load(place) if (place / keys.RUN_PUBLIC).exists() else keys.load(place).public
     typer.echo(f"{place}\n\nkey of runs: {public.run_id}\n{public.run_pem.decode()}")
     typer.echo(f"key of checkpoints: {public.checkpoint_id}\n{public.checkpoint_ssh}")

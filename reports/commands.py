@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from drills import seal
 from drills.errors import UsageError
 
 from . import programme_commands
@@ -32,8 +31,6 @@ RunsArgument = Annotated[
         metavar="[RUN_DIR|latest|all]", help="A run's directory, its name in the evidence directory, latest, or all."
     ),
 ]
-
-_SEAL = (seal.MANIFEST, seal.DIRECTORY, "*.dsse.json", "*.sigstore.json", "VERIFY.md", "verify.sh", "*.pub")
 
 
 def register(app: typer.Typer) -> None:
@@ -122,6 +119,8 @@ def recheck(runs: RunsArgument = "all", evidence_dir: EvidenceOption = None) -> 
 
 
 def _unsealed(run_dir: Path) -> Path:
+    from drills import seal
+
     if seal.is_sealed(run_dir):
         raise UsageError(
             f"run: found {run_dir}, which is sealed: a report written anew would break its seal; "
@@ -132,10 +131,13 @@ def _unsealed(run_dir: Path) -> Path:
 
 def _copy(run_dir: Path, out: Path) -> Path:
     """Copy a run without its seal, which is of the original's files only."""
+    from drills import seal
+
+    of_the_seal = (seal.MANIFEST, seal.DIRECTORY, "*.dsse.json", "*.sigstore.json", "VERIFY.md", "verify.sh", "*.pub")
     copy = out / run_dir.name
     if copy.exists():
         raise UsageError(f"--out: found {copy} there already; accepted: a directory without a copy of this run")
-    return Path(shutil.copytree(run_dir, copy, symlinks=True, ignore=shutil.ignore_patterns(*_SEAL)))
+    return Path(shutil.copytree(run_dir, copy, symlinks=True, ignore=shutil.ignore_patterns(*of_the_seal)))
 
 
 def _runs(runs: str, evidence_dir: Path | None) -> list[Path]:

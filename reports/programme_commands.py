@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drills import plan as plans
 from drills.errors import UsageError
 
 from .console import EVIDENCE_DIR, EvidenceOption, RunArgument, find_run, grid, print_table, refuse, writable
@@ -157,6 +156,8 @@ def oscal(
 
 
 def _covered(evidence_dir: Path | None, plan: Path | None) -> "Coverage":
+    from drills import plan as plans
+
     from .coverage import coverage as cover
     from .frame import read_evidence
 

@@ -1,13 +1,18 @@
 """The house rules that no linter knows: who may import whom, and what no file may do. Read off the syntax trees."""
 
 import ast
+import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+
+import drills
 
 T = TypeVar("T", bound=ast.AST)
 
@@ -309,3 +314,46 @@ except BaseException:
         "drills.fixtures.engine",
         "drills.fixtures.engine.Engine",
     ]
+
+
+def test_the_package_gives_each_of_its_names_and_no_other():
+    assert drills.__all__ == sorted(drills._HOME_OF, key=lambda name: (not name.isupper(), name.islower(), name))
+    for name, module in drills._HOME_OF.items():
+        assert getattr(drills, name) is getattr(import_module(module), name)
+    with pytest.raises(AttributeError, match="no attribute 'Dril'"):
+        _ = drills.Dril
+
+
+HEAVY = (
+    "securesystemslib", "boto3", "botocore", "kubernetes", "pytest_kind", "pykube", "psycopg", "jsonschema", "pydantic",
+    "pandas", "numpy", "matplotlib", "pytest", "rfc3161_client", "typst", "allure", "jinja2",
+)  # fmt: skip
+
+
+def loaded_by(*arguments: str, cwd: Path) -> list[str]:
+    code = (
+        "import json, sys; from drills import command; sys.argv = json.loads(sys.argv[1])\n"
+        "try: command.main()\n"
+        "except SystemExit: print('\\n' + json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(["drills", *arguments])],
+        capture_output=True, text=True, check=True, cwd=cwd,
+    )  # fmt: skip
+    modules: list[str] = json.loads(told.stdout.splitlines()[-1])
+    assert "typer" in modules
+    return [name for name in HEAVY if name in modules]
+
+
+@pytest.mark.parametrize("command", [("--help",), ("--version",), ("trend", "--help"), ("verify", "--help")])
+def test_help_loads_nothing_that_takes_long(tmp_path, command):
+    found = loaded_by(*command, cwd=tmp_path)
+    assert [
+        name for name in found if not (name == "pydantic" and len(command) > 1)
+    ] == []  # typer loads that one itself
+
+
+def test_what_takes_long_is_noticed_where_it_is_loaded(tmp_path):
+    (tmp_path / "evidence").mkdir()
+    assert {"pandas", "matplotlib"} <= set(loaded_by("trend", cwd=tmp_path))
+    assert "boto3" not in loaded_by("trend", cwd=tmp_path)
