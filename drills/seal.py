@@ -109,7 +109,9 @@ def redact(run_dir: Path) -> list[str]:
 
     """
     redacted = []
-    for name, path in _files(run_dir):
+    for name, path in files(run_dir):
+        if path.is_symlink() or not path.is_file():
+            continue  # which sealing makes a text of, or refuses
         content = path.read_bytes()
         clean = SECRETS.clean_bytes(content)
         if clean != content:
@@ -148,6 +150,7 @@ def seal(
         raise UsageError(f"seal: found {run_dir} sealed already, accepted: a run that is not")
     signing = keys.obtain(options.keys)
     _links_as_texts(run_dir)
+    _files(run_dir)  # refuses what no manifest can name before anything is written
     redacted = sorted({*redacted, *redact(run_dir)})
     now = stamp(clock.now().utc)
     verdict = worst(Verdict(each) for each in run["verdicts"].values())

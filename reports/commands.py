@@ -23,7 +23,7 @@ from .view import Problem
 from .words import bounds, objective, seconds
 
 if TYPE_CHECKING:
-    from .frame import Evidence
+    import pandas as pd
 
 RunsArgument = Annotated[
     str,
@@ -75,19 +75,21 @@ def trend(
     ] = None,
 ) -> None:
     """Draw RTA and RPA against their objectives over all runs; print each drill's newest, and what got worse."""
-    from .frame import read_evidence
+    from .frame import TREND, read_evidence
     from .regression import newest_regressions
     from .trend import write_trend
 
     try:
         directory = evidence_dir or EVIDENCE_DIR
-        evidence = read_evidence(directory)
+        evidence = read_evidence(directory, TREND)
         target = out or directory / "trend.png"
-        write_trend(evidence.honest(), writable(target))
+        honest = evidence.honest()
+        worse = newest_regressions(honest)
+        write_trend(honest, writable(target), worse)
     except UsageError as error:
         refuse(error)
-    print_table(_newest(evidence))
-    for found in newest_regressions(evidence.honest()).values():
+    print_table(_newest(honest))
+    for found in worse.values():
         for each in found:
             typer.echo(f"worse than usual: {each.words}")
     _name_problems(evidence.problems)
@@ -149,9 +151,9 @@ def _runs(runs: str, evidence_dir: Path | None) -> list[Path]:
     return sorted(entry for entry in evidence.iterdir() if entry.is_dir() and not entry.is_symlink())
 
 
-def _newest(evidence: "Evidence") -> Table:
+def _newest(honest: "pd.DataFrame") -> Table:
     table = grid("drill", "runs", "newest", "verdict", "RTA / RTO", "RPA / RPO")
-    for name, rows in evidence.honest().groupby("drill", sort=True):
+    for name, rows in honest.groupby("drill", sort=True):
         last = rows.iloc[-1]
         rta, low, high, rto, rpa, rpo = (
             None if last[key] != last[key] else float(last[key])  # NaN alone differs from itself

@@ -307,9 +307,10 @@ def _breakable(name: str) -> Markup:
 
 
 def known_failures() -> set[str]:
-    """Name the failures that this harness can cause, as records do; those without a fixed name are left out."""
+    """Name the failures that this harness can cause, as records do; several at once are made of these."""
     kinds = [kind for name in faults.__all__ if isinstance(kind := getattr(faults, name), type)]
-    names = {str(kind.name) for kind in kinds if issubclass(kind, faults.Fault) and hasattr(kind, "name")}
+    found = [kind for kind in kinds if issubclass(kind, faults.Fault)]
+    names = {name for kind in found for name in kind.names or (getattr(kind, "name", ""),) if name}
     return {name for name in names if not name.startswith("none:")}  # a validated backup breaks nothing
 
 

@@ -5,6 +5,7 @@ needs (the full schema is `drills.record.validate`'s business), and what was rea
 100,000 records take seconds (see `index`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,12 @@ COLUMNS = (
 """The table's columns. Times in seconds, NaN where not measured or none was set; `utc` is the drill's beginning.
 
 `data` and `controls` hold one name a line; `digest` is the record's SHA-256; `path` is where it lies."""
+
+TREND = (
+    "run", "utc", "drill", "verdict", "rta_s", "low_s", "high_s", "rto_s", "rpa_s", "rpo_s",
+    "acknowledged", "sabotage", "environment",
+)  # fmt: skip
+"""The columns that a trend and its regressions are made of; all of them take three times as long to read."""
 
 _FIGURES = ("rta_s", "low_s", "high_s", "rto_s", "rpa_s", "rpo_s", "downtime_s", "duration_s")
 _COUNTS = ("acknowledged", "lost", "corrupted", "duplicated", "resurrected", "proofs")
@@ -50,31 +57,36 @@ class Evidence:
         return self.table[self.table["sabotage"] == ""].reset_index(drop=True)
 
 
-def read_evidence(evidence_dir: Path) -> Evidence:
+def read_evidence(evidence_dir: Path, columns: Sequence[str] = COLUMNS) -> Evidence:
     """Read every `<run>/<drill>/record.json` under an evidence directory, in order of time.
 
     Links are not followed: `latest` would count its run twice. Records that cannot be read come back as problems.
 
-    Raises UsageError when the directory is none.
+    Args:
+        evidence_dir: the directory of all runs.
+        columns: those of COLUMNS that are wanted, `drill` and `utc` among them.
+
+    Raises:
+        UsageError: the directory is none.
+
     """
     if not evidence_dir.is_dir():
         raise UsageError(
             f"evidence directory: found {evidence_dir}, which is no directory; accepted: one that a run wrote"
         )
-    reading = index.read(evidence_dir)
-    return Evidence(_table(reading.rows, evidence_dir), reading.problems, reading.contradictions)
+    facts = tuple(name for name in index.FACTS if name in {"utc_us", *columns})
+    reading = index.read(evidence_dir, facts)
+    table = _table(pd.DataFrame.from_records(reading.rows, columns=["run", "folder", "digest", *facts]), evidence_dir)
+    return Evidence(table[list(columns)], reading.problems, reading.contradictions)
 
 
-def _table(rows: list[tuple[object, ...]], evidence_dir: Path) -> pd.DataFrame:
-    table = pd.DataFrame.from_records(rows, columns=["run", "folder", "digest", *index.FACTS])
+def _table(table: pd.DataFrame, evidence_dir: Path) -> pd.DataFrame:
     folder = table.pop("folder")
     # A record without a stamp or a name stands where its run's and its folder's name put it.
     table["utc"] = pd.to_datetime(table.pop("utc_us").astype("Int64"), unit="us", utc=True)
     table["drill"] = table["drill"].where(table["drill"] != "", folder)
-    table["title"] = table["title"].where(table["title"] != "", table["drill"])
-    table["path"] = [f"{evidence_dir}/{run}/{name}/record.json" for run, name in zip(table["run"], folder, strict=True)]
-    for name in _FIGURES:
-        table[name] = table[name].astype("float64")
-    for name in _COUNTS:
-        table[name] = table[name].astype("Int64")
-    return table[list(COLUMNS)]
+    if "title" in table:
+        table["title"] = table["title"].where(table["title"] != "", table["drill"])
+    table["path"] = f"{evidence_dir}/" + table["run"] + "/" + folder + "/record.json"
+    kinds = dict.fromkeys(_FIGURES, "float64") | dict.fromkeys(_COUNTS, "Int64")
+    return table.astype({name: kind for name, kind in kinds.items() if name in table})

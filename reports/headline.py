@@ -47,7 +47,9 @@ def headline(views: Sequence[View], problems: Sequence[Problem] = ()) -> Headlin
     if not total:
         return Headline(verdict, "no drill left a record, so nothing was proven.")
     about = sum(each is verdict for each in verdicts)
-    chosen = [view for view in views if view.verdict is verdict]
+    # What was sabotaged says nothing about recovery, so it is named only where there is nothing else to name.
+    of_verdict = [view for view in views if view.verdict is verdict]
+    chosen = [view for view in of_verdict if not view.sabotage] or of_verdict
     reason = ""
     if verdict is Verdict.INCONCLUSIVE and not chosen:
         reason = f"{problems[0].path.parent.name}: {problems[0].found}."
@@ -56,7 +58,7 @@ def headline(views: Sequence[View], problems: Sequence[Problem] = ()) -> Headlin
         if measured:
             view, gap = max(measured, key=lambda pair: pair[1].ratio)
             which = "Closest" if verdict is Verdict.MET else "Worst"
-            reason = f"{which}: {view.drill}, {gap.words}." if total > 1 else f"{_capital(gap.words)}."
+            reason = f"{which}: {_name(view)}, {gap.words}." if total > 1 else f"{_capital(gap.words)}."
         elif verdict is Verdict.MISSED:
             reason = _reason(chosen[0])
     else:
@@ -127,7 +129,11 @@ def _count(verdict: Verdict, about: int, total: int) -> str:
 
 
 def _reason(view: View) -> str:
-    return f"{view.drill}: {view.why.rstrip('.')}." if view.why else f"{view.drill}."
+    return f"{_name(view)}: {view.why.rstrip('.')}." if view.why else f"{_name(view)}."
+
+
+def _name(view: View) -> str:
+    return f"{view.drill} (sabotaged on purpose)" if view.sabotage else view.drill
 
 
 def _capital(words: str) -> str:

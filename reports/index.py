@@ -13,7 +13,7 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +77,7 @@ class Reading:
     """What the index holds of an evidence directory.
 
     Attributes:
-        rows: run, folder, digest and then FACTS of each readable record, in order of run, time and drill.
+        rows: run, folder, digest and then the facts asked for of each readable record, in order of run, time and drill.
         problems: the records that cannot be read.
         contradictions: where log and records do not agree.
 
@@ -88,8 +88,8 @@ class Reading:
     contradictions: list[Problem]
 
 
-def read(evidence_dir: Path) -> Reading:
-    """Bring the index of an evidence directory up to date and read it.
+def read(evidence_dir: Path, facts: Sequence[str] = tuple(FACTS)) -> Reading:
+    """Bring the index of an evidence directory up to date and read it; of FACTS only those that are asked for.
 
     The index is kept only where there is a log, which marks an evidence directory, and where it can be written;
     anywhere else it lives in memory for this one reading.
@@ -98,21 +98,21 @@ def read(evidence_dir: Path) -> Reading:
     if (evidence_dir / runs.LOG).is_file():
         for _ in range(2):
             try:
-                return _read(path, evidence_dir)
+                return _read(path, evidence_dir, facts)
             except sqlite3.OperationalError:  # a directory that cannot be written, or another process at it for long
                 break
             except sqlite3.DatabaseError:  # no database, or a broken one: nothing is lost with it
                 path.unlink(missing_ok=True)
-    return _read(":memory:", evidence_dir)
+    return _read(":memory:", evidence_dir, facts)
 
 
-def _read(database: Path | str, evidence_dir: Path) -> Reading:
+def _read(database: Path | str, evidence_dir: Path, facts: Sequence[str]) -> Reading:
     with closing(sqlite3.connect(database, timeout=60)) as connection:
         _prepare(connection)
         _follow_records(connection, evidence_dir)
         _follow_log(connection, evidence_dir / runs.LOG)
         return Reading(
-            _rows(connection), _problems(connection, evidence_dir), _contradictions(connection, evidence_dir)
+            _rows(connection, facts), _problems(connection, evidence_dir), _contradictions(connection, evidence_dir)
         )
 
 
@@ -142,15 +142,11 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 def _follow_records(connection: sqlite3.Connection, evidence_dir: Path) -> None:
     known = {(run, folder): stat for run, folder, stat in connection.execute("SELECT run, folder, stat FROM place")}
-    digests = {digest for (digest,) in connection.execute("SELECT digest FROM fact")}
-    waiting: list[tuple[str, str, str]] = []
-    for run, folder, stat in _on_disk(evidence_dir):
-        if known.pop((run, folder), None) != stat:
-            waiting.append((run, folder, stat))
-        if len(waiting) >= _BATCH:
-            _take_in(connection, evidence_dir, waiting, digests)
-            waiting = []
-    _take_in(connection, evidence_dir, waiting, digests)
+    differs = [found for found in _on_disk(evidence_dir) if known.pop(found[:2], None) != found[2]]
+    if differs:
+        digests = {digest for (digest,) in connection.execute("SELECT digest FROM fact")}
+        for start in range(0, len(differs), _BATCH):
+            _take_in(connection, evidence_dir, differs[start : start + _BATCH], digests)
     if known:
         with connection:
             connection.executemany("DELETE FROM place WHERE run = ? AND folder = ?", list(known))
@@ -173,10 +169,9 @@ def _take_in(
         if digest not in digests:
             digests.add(digest)
             facts.append((digest, *_facts(content, unread)))
-    if places:
-        with connection:
-            connection.executemany(f"INSERT OR REPLACE INTO fact VALUES ({_marks(len(FACTS) + 2)})", facts)  # noqa: S608 - our own words
-            connection.executemany("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", places)
+    with connection:
+        connection.executemany(f"INSERT OR REPLACE INTO fact VALUES ({_marks(len(FACTS) + 2)})", facts)  # noqa: S608 - our own words
+        connection.executemany("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", places)
 
 
 def _facts(content: bytes, unread: str) -> tuple[object, ...]:
@@ -248,9 +243,9 @@ def _follow_log(connection: sqlite3.Connection, log: Path) -> None:
 # --- what it holds ---
 
 
-def _rows(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+def _rows(connection: sqlite3.Connection, facts: Sequence[str]) -> list[tuple[object, ...]]:
     return connection.execute(
-        f"SELECT run, folder, place.digest, {', '.join(FACTS)} FROM place JOIN fact USING (digest) "  # noqa: S608 - as above
+        f"SELECT {', '.join(('run', 'folder', 'place.digest', *facts))} FROM place JOIN fact USING (digest) "  # noqa: S608 - as above
         "WHERE problem = '' ORDER BY run, utc_us, coalesce(nullif(drill, ''), folder)"
     ).fetchall()
 
@@ -259,7 +254,8 @@ def _problems(connection: sqlite3.Connection, evidence_dir: Path) -> list[Proble
     return [
         Problem(evidence_dir / run / folder / "record.json", found)
         for run, folder, found in connection.execute(
-            "SELECT run, folder, problem FROM place JOIN fact USING (digest) WHERE problem != '' ORDER BY run, folder"
+            "SELECT run, folder, problem FROM place JOIN fact USING (digest) "
+            "WHERE digest IN (SELECT digest FROM fact WHERE problem != '') ORDER BY run, folder"
         )
     ]
 

@@ -1,9 +1,10 @@
 """The pytest side of the reports: written when the session ends, and closed with a table.
 
 fixtures/ and reports/ do not know each other. What they share is one attribute of pytest's config, which the
-fixtures' plugin sets: `config.drills_run`, with `.dir` (the run's directory) and `.evidence_dir`. Without it this
-plugin does nothing, and loads nothing: pandas and matplotlib cost every pytest start a second, so the hooks import
-them. Under pytest-xdist only the controller writes, after all workers are done, from the records on disk.
+fixtures' plugin sets: `config.drills_run`, with `.dir` (the run's directory), `.evidence_dir`, and `.redacted` (the
+files that a secret was taken out of when the run ended). Without it this plugin does nothing, and loads nothing: pandas
+and matplotlib cost every pytest start a second, so the hooks import them. Under pytest-xdist only the controller
+writes, after all workers are done, from the records on disk.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ class RunAtHand(Protocol):
 
     dir: Path
     evidence_dir: Path
+    redacted: Sequence[str]
 
 
 _FAILURES = pytest.StashKey[list[str]]()
@@ -48,15 +50,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     run = _begun(session.config)
     if run is None:
         return
-    from drills.seal import redact
-
-    # Before the reports, because what is drawn and packed cannot be searched.
-    redacted = redact(run.dir)
     try:
         if run_at_hand(session.config) is not None:
             _write_reports(session.config, run)
     finally:
-        _seal(session, run, redacted)
+        _seal(session, run)
 
 
 def _write_reports(config: pytest.Config, run: RunAtHand) -> None:
@@ -73,7 +71,7 @@ def _write_reports(config: pytest.Config, run: RunAtHand) -> None:
     _tell_the_ci(config, run)
 
 
-def _seal(session: pytest.Session, run: RunAtHand, redacted: Sequence[str]) -> None:
+def _seal(session: pytest.Session, run: RunAtHand) -> None:
     """Seal the run. Where that fails, no exit code says that all is well; one that says worse stays."""
     from drills.errors import DrillError
     from drills.seal import Options, seal
@@ -82,7 +80,7 @@ def _seal(session: pytest.Session, run: RunAtHand, redacted: Sequence[str]) -> N
     given = (config.getoption(name, None) for name in ("drill_keys", "drill_tsa", "drill_evidence_bucket"))
     told = config.stash[_SEALED] = []
     try:
-        sealed = seal(run.dir, run.evidence_dir, Options.parse(*given), redacted)
+        sealed = seal(run.dir, run.evidence_dir, Options.parse(*given), run.redacted)
     except (DrillError, OSError) as failure:
         told.append(f"SEAL FAILED {failure}")
     else:

@@ -110,11 +110,11 @@ def read_results(run_dir: Path, evidence_dir: Path | None = None) -> Results:
 
 
 def _worse(run: str, evidence_dir: Path) -> list[str]:
-    from .frame import read_evidence  # here: pandas would slow every start of pytest down
+    from .frame import TREND, read_evidence  # here: pandas would slow every start of pytest down
     from .regression import regressions
 
     try:
-        return [clean(each.words) for each in regressions(read_evidence(evidence_dir).honest(), run)]
+        return [clean(each.words) for each in regressions(read_evidence(evidence_dir, TREND).honest(), run)]
     except UsageError:  # no evidence directory: there is nothing to hold the run against
         return []
 

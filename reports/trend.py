@@ -15,7 +15,7 @@ How to read it:
 Sabotaged runs are no drills of recovery and are left out (`Evidence.honest`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,24 +53,26 @@ _BELOW_IN = 0.42
 _ABOVE_IN = 0.62
 
 
-def write_trend(table: pd.DataFrame, path: Path) -> Path:
-    """Write trend.png from the rows of `Evidence.honest`."""
-    return save_png(draw_trend(table), path)
+Worse = Mapping[str, Sequence[Regression]]
 
 
-def draw_trend(table: pd.DataFrame, *, narrow: bool = False) -> Figure:
+def write_trend(table: pd.DataFrame, path: Path, worse: Worse | None = None) -> Path:
+    """Write trend.png from the rows of `Evidence.honest`; `worse` as `newest_regressions` finds it in them."""
+    return save_png(draw_trend(table, worse), path)
+
+
+def draw_trend(table: pd.DataFrame, worse: Worse | None = None, *, narrow: bool = False) -> Figure:
     """Draw the trend of each drill in a table; an empty table gives a picture that says so."""
     with drawing():
-        return _draw(table, narrow=narrow)
+        return _draw(table, newest_regressions(table) if worse is None else worse, narrow=narrow)
 
 
-def _draw(table: pd.DataFrame, *, narrow: bool) -> Figure:
+def _draw(table: pd.DataFrame, worse: Worse, *, narrow: bool) -> Figure:
     width_in = NARROW_IN if narrow else WIDE_IN
     if table.empty:
         figure = blank(width_in, 0.6)
         figure.text(0.02, 0.5, "No trend: no drill has been recorded yet.", va="center", color=LIGHT.faint)
         return figure
-    worse = newest_regressions(table)
     groups = [(str(name), rows) for name, rows in table.groupby("drill", sort=True)]
     left_in, right_in, between_in = 0.72, 0.2, 0.85
     plot_in = width_in - left_in - right_in if narrow else (width_in - left_in - right_in - between_in) / 2
@@ -244,6 +246,8 @@ def _unproven(axes: Axes, x: np.ndarray, verdicts: np.ndarray, size: float) -> N
         (Verdict.ENVIRONMENT, "$!$", LIGHT.environment),
     ):
         chosen = verdicts == str(verdict)
+        if not chosen.any():  # the sign would be laid out as a formula for nobody
+            continue
         axes.plot(
             x[chosen], np.full(chosen.sum(), 0.06), linestyle="none", marker=sign, markersize=size + 3, color=colour,
             markeredgewidth=0.3, transform=axes.get_xaxis_transform(), clip_on=False, zorder=6,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from enum import StrEnum
+from typing import ClassVar
 
 
 class BlastRadius(StrEnum):
@@ -39,12 +40,14 @@ class Fault(ABC):
 
     Attributes:
         name: what happens, such as "namespace deleted".
+        names: every name that it can have, where that is decided when it is made.
         target: what it happens to, such as "namespace/shop".
         blast_radius: how far it reaches; what exceeds a namespace needs a named opt-in on a cluster of the team's own.
 
     """
 
     name: str
+    names: ClassVar[tuple[str, ...]] = ()
     target: str
     blast_radius: BlastRadius
 

@@ -80,6 +80,7 @@ class BackupsStopped(Fault):
     The proof comes from what is in the store by then: the newest completed backup is older than it may be.
     """
 
+    names = ("schedule paused", "storage location read-only")
     blast_radius = BlastRadius.NAMESPACE
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, get_args
 
 from drills.errors import EnvironmentFailed, UsageError
 from drills.faults import BlastRadius, Fault
@@ -106,6 +106,7 @@ class NodeCutOff(Fault):
 class DnsDown(Fault):
     """Names resolve no more: CoreDNS is scaled away, or all its pods are killed and nobody told its controller."""
 
+    names = tuple(f"CoreDNS {how}" for how in get_args(DnsHow))
     blast_radius = BlastRadius.CLUSTER
 
     def __init__(self, kube: Kube, how: DnsHow, replicas: int, pods: dict[str, str]) -> None:
@@ -169,6 +170,7 @@ class ServicesLeadNowhere(Fault):
     its DaemonSet has no liveness probe.
     """
 
+    names = tuple(f"kube-proxy {how}, rules flushed" for how in get_args(ProxyHow))
     blast_radius = BlastRadius.CLUSTER
 
     def __init__(self, proxies: Sequence[Proxy], how: ProxyHow) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, get_args
 
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
@@ -36,6 +36,7 @@ class ServiceDown(Fault):
     nobody answers.
     """
 
+    names = tuple(f"{service} {how}" for service in HEALTH_CHECKS for how in get_args(How))
     blast_radius = BlastRadius.NODE
 
     def __init__(self, node: Node, service: str, how: How, pid: int) -> None:

@@ -32,6 +32,7 @@ class VolumeRuined(Fault):
     more. The proof comes from the node: not one file with content is left as it was.
     """
 
+    names = ("volume emptied", "volume overwritten")
     blast_radius = BlastRadius.NAMESPACE
 
     def __init__(self, node: Node, claim: str, path: str, *, overwrite: bool) -> None:

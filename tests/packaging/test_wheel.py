@@ -2,11 +2,13 @@
 
 import ast
 import json
+import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -24,9 +26,9 @@ NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.pyc")
 LIMIT_S = 180
 
 
-def run(*argv: str | Path, cwd: Path) -> str:
+def run(*argv: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> str:
     done = subprocess.run(
-        [str(word) for word in argv], cwd=cwd, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        [str(word) for word in argv], cwd=cwd, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
     assert done.returncode == 0, f"{argv}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -89,6 +91,8 @@ def test_the_wheel_holds_every_file_of_the_packages_and_no_other(wheel, shipped)
     assert {
         "drills/py.typed",
         "drills/schemas/record-v1.json",
+        "drills/templates/VERIFY.md",
+        "drills/templates/verify.sh",
         "drills/fixtures/images/debian/component.toml",
         "drills/fixtures/images/node/drills-closed.sh",
         "drills/fixtures/images/node/drills-closed.service",
@@ -169,10 +173,18 @@ def test_outage(drill):
         service.up = True
 """
     )
-    run(python, "-m", "pytest", "-p", "no:cacheprovider", cwd=tmp_path)
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "configuration")}  # where its keys are made
+    run(python, "-m", "pytest", "-p", "no:cacheprovider", cwd=tmp_path, env=environment)
     latest = tmp_path / "evidence" / "latest"
     assert json.loads((latest / "outage" / "record.json").read_text())["verdict"] == "MET"
     assert "outage" in (latest / "report.html").read_text()
+    # The seal's instructions are made from templates that came along, and they work.
+    assert latest.resolve().name in (latest / "VERIFY.md").read_text()
+    assert run("sh", "verify.sh", cwd=latest).splitlines()[-1] == "VERIFIED"
+    (latest / "report.html").write_text("better")
+    said = subprocess.run(["sh", "verify.sh"], cwd=latest, capture_output=True, text=True, check=False)
+    assert said.returncode == 1
+    assert "report.html" in said.stdout
 
 
 def test_the_command_comes_with_it(python, wheel, tmp_path):

@@ -5,8 +5,10 @@ import subprocess
 
 import matplotlib as mpl
 import pytest
+from drills.reports import index
 
-from drills import genuine, keys
+from drills import genuine, keys, plan_commands
+from drills.signoff import sign_off
 
 pytest_plugins = ["pytester"]
 
@@ -78,3 +80,35 @@ def test_what_a_run_cannot_be_sealed_with_is_refused_before_it_begins(session_of
     assert session.code == pytest.ExitCode.USAGE_ERROR
     assert said in session.output
     assert not session.evidence.exists()
+
+
+LEARNT_LATE = """
+from drills.redaction import keep_secret
+
+@pytest.mark.drill(rto="30s")
+def test_outage(drill, service):
+    drill.holds(service.probe(), within=5)
+    with drill.disruption(Unplugged(service), damage_within=5), drill.recovery("plug it in with correct-horse-battery"):
+        service.up = True
+    (drill.directory / {name!r}).touch()
+
+def test_what_comes_later_says_that_it_was_a_secret():
+    keep_secret("correct-" + "horse-battery")
+"""
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_record_that_lost_a_secret_at_the_end_is_the_one_that_the_log_names(session_of, sealed):
+    # No manifest can name a file whose name has two lines.
+    session = session_of(LEARNT_LATE.format(name="notes" if sealed else "two\nlines"), reports=True)
+    assert session.counts["passed"] == 2, session.output
+    assert ("SEAL FAILED" in session.output) is not sealed
+    record = session.run / "outage/record.json"
+    assert "plug it in with [redacted]" in record.read_text()
+    assert index.read(session.evidence).contradictions == []
+    held = plan_commands.held_drills(session.evidence)
+    assert (len(held.held), held.problems) == (1, ())
+    assert sign_off(session.run, by="Ana Reyes", role="reviewer", decision="accepted").records
+    if sealed:
+        redacted = json.loads((session.run / "manifest.json").read_text())["redacted"]
+        assert {"outage/record.json", "outage/history.jsonl"} <= set(redacted)

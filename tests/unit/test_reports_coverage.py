@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -11,6 +12,7 @@ from drills.reports.frame import read_evidence
 from drills.reports.writing import write_run_coverage
 from typer.testing import CliRunner
 
+from drills import faults
 from drills import plan as plans
 from drills.record import write_atomically
 
@@ -111,6 +113,43 @@ def test_gaps_are_declared_or_found(evidence):
     assert names["etcd wiped"] == "drills caused it, and none ever met its objectives"
     assert names["node drained"] == "a failure that this harness can cause, and no drill did"
     assert {"node stopped", "pod killed", "namespace deleted"}.isdisjoint(names)
+
+
+def in_a_node(name="worker"):
+    return SimpleNamespace(name=name, exec=lambda argv, timeout_s: "")
+
+
+NOWHERE = SimpleNamespace(get=lambda *where: None)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(faults.DnsDown(NOWHERE, how, 2, {}) for how in ("killed", "scaled away")),
+        *(faults.ServicesLeadNowhere((), how) for how in ("killed", "wedged")),
+        *(
+            faults.ServiceDown(in_a_node(), service, how, 1)
+            for service in ("kubelet", "containerd")
+            for how in ("killed", "wedged")
+        ),
+        *(faults.VolumeRuined(in_a_node(), "shop/data", "/data", overwrite=over) for over in (True, False)),
+        faults.schedule_paused(NOWHERE, "hourly", lambda: (0.0, 0.0)),
+        faults.location_read_only(NOWHERE, "hourly", lambda: (0.0, 0.0)),
+    ],
+    ids=lambda fault: fault.name,
+)
+def test_a_failure_named_by_how_it_is_done_is_missed_where_no_drill_caused_it(tmp_path, fault):
+    assert fault.name in fault.names
+    write_run(tmp_path, Story(**SHORT, fault="pod killed"))
+    assert fault.name in {gap.what for gap in covered(tmp_path).found}
+
+
+def test_every_fault_has_a_name_to_be_missed_by():
+    kinds = {kind for name in faults.__all__ if isinstance(kind := getattr(faults, name), type)}
+    nameless = {
+        kind.__name__ for kind in kinds if issubclass(kind, faults.Fault) and not (kind.names or hasattr(kind, "name"))
+    }
+    assert nameless == {"Fault", "Together"}
 
 
 def test_failures_at_once_are_each_caused(tmp_path):

@@ -2,8 +2,9 @@ import json
 import time
 
 import pytest
-from drills.reports.frame import COLUMNS, read_evidence
+from drills.reports.frame import COLUMNS, TREND, read_evidence
 from drills.reports.view import View, read_run
+from pandas.testing import assert_frame_equal
 
 from drills.errors import UsageError
 from drills.record import write_atomically
@@ -61,6 +62,14 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path, text, named):
     assert evidence.table.empty
     assert [problem.path for problem in evidence.problems] == [path]
     assert named in evidence.problems[0].found
+
+
+def test_only_the_columns_that_are_asked_for_are_read_and_they_are_the_same(tmp_path):
+    write_run(tmp_path, SHORT)
+    write_run(tmp_path, SHORT, Story(name="sabotaged", sabotage=("procedure",), steady_s=4.0, bad_until_s=3.0))
+    whole = read_evidence(tmp_path).table
+    for columns in (TREND, COLUMNS[::-1], ("drill", "utc", "path")):
+        assert_frame_equal(read_evidence(tmp_path, columns).table, whole[list(columns)])
 
 
 def test_figures_that_are_absent_or_no_numbers_are_gaps():

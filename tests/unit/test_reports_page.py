@@ -230,6 +230,23 @@ def test_what_changed_since_the_last_run(tmp_path):
             "Missed: 1 of 2 drills missed an objective. Worst: b, the service did not come back (RTO 60 s).",
         ),
         (
+            [
+                {"drill": "b", "verdict": "MISSED", "achieved": {"rta_s": 65.0}},
+                {"drill": "twin", "verdict": "MISSED", "achieved": {"rta_s": 600.0}, "sabotage": ["procedure"]},
+            ],
+            "Missed: 2 of 2 drills missed an objective. Worst: b, service back after 65 s at most, "
+            "5 s over the RTO of 60 s.",
+        ),
+        (
+            [{}, {"drill": "twin", "verdict": "MISSED", "achieved": {"rta_s": 65.0}, "sabotage": ["procedure"]}],
+            "Missed: 1 of 2 drills missed an objective. Worst: twin (sabotaged on purpose), service back after 65 s "
+            "at most, 5 s over the RTO of 60 s.",
+        ),
+        (
+            [{}, {"drill": "twin", "verdict": "INCONCLUSIVE", "why": "no damage was observed", "sabotage": ["fault"]}],
+            "Inconclusive: 1 of 2 drills proved nothing. twin (sabotaged on purpose): no damage was observed.",
+        ),
+        (
             [{"verdict": "MISSED", "why": "check failed: secret"}],
             "Missed: the drill missed its objectives. a: check failed: secret.",
         ),

@@ -18,7 +18,7 @@ import pytest
 def pytest_sessionfinish(session):
     run = Path({run!r})
     if {set_run}:
-        session.config.drills_run = SimpleNamespace(dir=run, evidence_dir=run.parent, records=[])
+        session.config.drills_run = SimpleNamespace(dir=run, evidence_dir=run.parent, records=[], redacted=[])
     {more}
 """
 
