@@ -70,8 +70,10 @@ class Fault(ABC):
 
 # The faults themselves, for `faults.namespace_deleted(...)` in scenarios; below Fault, which they derive from.
 from drills.faults.backup import (  # noqa: E402
+    BackupCutShort,
     BackupsStopped,
     CopyRestored,
+    backup_cut_short,
     copy_restored,
     location_read_only,
     schedule_paused,
@@ -91,7 +93,12 @@ from drills.faults.network import (  # noqa: E402
     services_lead_nowhere,
 )
 from drills.faults.node import NodeStopped, node_stopped  # noqa: E402
-from drills.faults.objectstore import ObjectStoreDestroyed, object_store_destroyed  # noqa: E402
+from drills.faults.objectstore import (  # noqa: E402
+    ObjectStoreDestroyed,
+    ObjectStoreUnreachable,
+    object_store_destroyed,
+    object_store_unreachable,
+)
 from drills.faults.pod import PodKilled, pod_killed  # noqa: E402
 from drills.faults.secret import SecretsDeleted, secrets_deleted  # noqa: E402
 from drills.faults.service import ServiceDown, service_down  # noqa: E402
@@ -99,6 +106,7 @@ from drills.faults.together import Together, together  # noqa: E402
 from drills.faults.volume import VolumeRuined, volume_emptied, volume_overwritten  # noqa: E402
 
 __all__ = [
+    "BackupCutShort",
     "BackupsStopped",
     "BlastRadius",
     "ClusterDeleted",
@@ -114,12 +122,14 @@ __all__ = [
     "NodeDrained",
     "NodeStopped",
     "ObjectStoreDestroyed",
+    "ObjectStoreUnreachable",
     "PodKilled",
     "SecretsDeleted",
     "ServiceDown",
     "ServicesLeadNowhere",
     "Together",
     "VolumeRuined",
+    "backup_cut_short",
     "cluster_deleted",
     "control_plane_lost",
     "copy_restored",
@@ -133,6 +143,7 @@ __all__ = [
     "node_drained",
     "node_stopped",
     "object_store_destroyed",
+    "object_store_unreachable",
     "pod_killed",
     "schedule_paused",
     "secrets_deleted",

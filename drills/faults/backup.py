@@ -145,3 +145,65 @@ def location_read_only(kube: Kube, schedule: str, limit: Limit) -> BackupsStoppe
         kube, "storage location read-only", "velero.io/v1/BackupStorageLocation", location,
         {"accessMode": "ReadOnly"}, {"accessMode": "ReadWrite"}, limit,
     )  # fmt: skip
+
+
+class BackupCutShort(Fault):
+    """Something fails in the middle of a backup: a backup is begun, and the other fault strikes while it is under way.
+
+    The proof is the other fault's, and the backup's: it has ended without being one, or has not ended, and the newest
+    completed backup is older than it may be.
+    """
+
+    def __init__(self, kube: Kube, cut: Fault, begin: Callable[[], str], limit: Limit) -> None:
+        """Aim at the next backup.
+
+        Args:
+            kube: the cluster.
+            cut: what strikes.
+            begin: begins a backup, and returns its name when it is under way.
+            limit: says how old the newest completed backup is, and how old it may be.
+
+        """
+        self.name = f"{cut.name} in a backup"
+        self.target = cut.target
+        self.blast_radius = cut.blast_radius
+        self._kube = kube
+        self._cut = cut
+        self._begin = begin
+        self._limit = limit
+        self._backup = ""
+
+    def inject(self) -> None:
+        """Begin a backup, and strike."""
+        self._backup = self._begin()
+        self._cut.inject()
+
+    def proof(self) -> list[str]:
+        """Tell what struck, and what became of the backup; without one, what strikes is damage all the same."""
+        facts = self._cut.proof()
+        if not self._backup or not facts:
+            return facts
+        try:
+            found = self._kube.get("velero.io/v1/Backup", self._backup, VELERO) or {}
+            age_s, allowed_s = self._limit()
+        except RIDDEN_OUT:
+            return []
+        status = found.get("status") or {}
+        phase = status.get("phase") or "nowhere to be found"
+        if phase == "Completed" or age_s <= allowed_s:
+            return []
+        why = f": {status['failureReason']}" if status.get("failureReason") else ""
+        return [
+            *facts,
+            f"backup {self._backup} is {phase}{why}",
+            f"the newest completed backup is {age_s:.0f} s old, over {allowed_s:.0f} s",
+        ]
+
+    def heal(self) -> None:
+        """Heal what struck."""
+        self._cut.heal()
+
+
+def backup_cut_short(kube: Kube, cut: Fault, begin: Callable[[], str], limit: Limit) -> BackupCutShort:
+    """Make the fault that strikes in the middle of a backup; see `BackupCutShort`."""
+    return BackupCutShort(kube, cut, begin, limit)

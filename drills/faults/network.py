@@ -36,9 +36,12 @@ ProxyHow: TypeAlias = Literal["killed", "wedged"]
 class Node(Protocol):
     """A node in which the harness can run commands."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
 
-    def exec(self, argv: list[str], timeout_s: float) -> str:
+    def exec(self, argv: Sequence[str], timeout_s: float) -> str:
         """Run a command as root in the node, return its standard output, raise if it fails."""
         ...
 

@@ -4,6 +4,7 @@ from drills.procedures.backups import Backups
 from drills.procedures.controlplane import ControlPlane, SavedControlPlane
 from drills.procedures.etcd import EtcdSnapshots, Snapshot
 from drills.procedures.failover import Failover, Strategy
+from drills.procedures.locations import Locations
 from drills.procedures.members import EtcdMembers
 from drills.procedures.network import Network
 from drills.procedures.node import Nodes
@@ -11,7 +12,7 @@ from drills.procedures.offsite import OffSite
 from drills.procedures.operator import BackupOperator
 from drills.procedures.pod import Controllers
 from drills.procedures.rebuild import HostRebuild, Rebuild
-from drills.procedures.schedules import Schedules
+from drills.procedures.schedules import Retention, Schedules
 from drills.procedures.secrets import Secrets
 from drills.procedures.service import NodeServices
 from drills.procedures.validation import Validation
@@ -28,11 +29,13 @@ __all__ = [
     "EtcdSnapshots",
     "Failover",
     "HostRebuild",
+    "Locations",
     "Network",
     "NodeServices",
     "Nodes",
     "OffSite",
     "Rebuild",
+    "Retention",
     "SavedControlPlane",
     "Schedules",
     "Secrets",

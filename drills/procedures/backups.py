@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed, ProcedureFailed, WaitTimeout
-from drills.kube import VELERO_ENDED, Kube, deployment_available, gone, velero_phase
+from drills.faults import Fault
+from drills.faults.network import Node
+from drills.kube import Kube, deployment_available, gone
 from drills.procedures.velero import NAMESPACE, Backup, Velero
+from drills.waiting import wait_until
 
 KEY = "velero-repo-credentials"
 """The Secret with the password of Velero's file repositories."""
 
 _WRONG = "d3Jvbmc="
 _GONE_WITHIN_S = 120.0
-_STARTED_WITHIN_S = 60.0
+_ENDED_WITHIN_S = 600.0
+_SYNCED_WITHIN_S = 180.0
+_SYNC_TAKES = timedelta(seconds=5)
+_EXPIRED_WITHIN_S = 420.0
+_EXEC_TIMEOUT_S = 30.0
+
+# The pod has its volume for as long as it runs; who looks for it on the node finds nothing.
+_LOSE_MOUNT = 'for seen in /var/lib/kubelet/pods/{uid}/volumes/*/{volume}; do umount "$seen" && rmdir "$seen"; done'
+
+_HELD_BACK = ("velero.io/gc-failure", "BSLReadOnly")
+"""The label by which Velero says that it wanted to remove an expired backup and might not."""
 
 
 class Bucket(Protocol):
@@ -37,7 +53,9 @@ class Bucket(Protocol):
 class Backups:
     """What can be wrong with a namespace's backups, and what the runbook does about it."""
 
-    def __init__(self, drill: Drill, kube: Kube, velero: Velero, store: Bucket, prefix: str) -> None:
+    def __init__(
+        self, drill: Drill, kube: Kube, velero: Velero, store: Bucket, prefix: str, nodes: Sequence[Node] = ()
+    ) -> None:
         """Say where they are.
 
         Args:
@@ -46,13 +64,17 @@ class Backups:
             velero: makes and restores them.
             store: keeps them.
             prefix: of this cluster's objects in the store.
+            nodes: the cluster's nodes.
         """
+        velero.whole = True  # the way out is what a sabotaged drill leaves out, not the backup
         self._drill = drill
         self._kube = kube
         self._velero = velero
         self._store = store
         self._prefix = prefix
+        self._nodes = nodes
         self._key: dict[str, str] = {}
+        self._rewritten: dict[str, bytes] = {}
 
     # What goes wrong
 
@@ -93,7 +115,93 @@ class Backups:
         self._key = dict(found["data"])
         self._kube.patch("Secret", KEY, {"data": dict.fromkeys(self._key, _WRONG)}, NAMESPACE)
 
+    def make_partial(self, namespace: str, pod: str, claim: str) -> str:
+        """Back up while the node cannot see a pod's volume, and check that Velero says so; return the backup's name.
+
+        The pod goes on: it has the volume. Velero looks for it on the node, where the mount was lost.
+
+        Args:
+            namespace: what to back up.
+            pod: a pod of it.
+            claim: the claim of the volume that cannot be read.
+
+        Raises:
+            EnvironmentFailed: there is no such volume, or Velero refused.
+            WaitTimeout: the backup did not end.
+        """
+        running = self._kube.get("Pod", pod, namespace) or {}
+        bound = self._kube.get("PersistentVolumeClaim", claim, namespace) or {}
+        node = next((one for one in self._nodes if one.name == (running.get("spec") or {}).get("nodeName")), None)
+        volume = (bound.get("spec") or {}).get("volumeName")
+        if node is None or not volume:
+            raise EnvironmentFailed(f"no volume of claim {claim} and pod {pod} on any node: there is nothing to lose")
+        script = _LOSE_MOUNT.format(uid=running["metadata"]["uid"], volume=volume)
+        node.exec(["sh", "-ec", script], timeout_s=_EXEC_TIMEOUT_S)
+        backup = self._velero.begin_backup(namespace)
+        phase = self._velero.end("backup", backup, _ENDED_WITHIN_S)
+        self._drill.check("the partial backup is told apart", phase == "PartiallyFailed", "PartiallyFailed", phase)
+        return backup
+
+    def make_newer(self, backup: Backup) -> None:
+        """Make a backup one of a newer Velero, in a cluster that knows it from the store alone, as a new one does.
+
+        Its metadata in the store get a version that this Velero has not learned; the cluster forgets it, and Velero
+        looks into the store again.
+
+        Raises:
+            EnvironmentFailed: there are no such metadata.
+            WaitTimeout: Velero did not look.
+        """
+        key = f"{self._prefix}/backups/{backup.name}/velero-backup.json"
+        client, bucket = self._store.client(), self._store.bucket
+        if key not in self._store.keys(key):
+            raise EnvironmentFailed(f"the store has no {key}")
+        self._rewritten[key] = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        metadata = json.loads(self._rewritten[key])
+        metadata["apiVersion"] = "velero.io/v9"
+        metadata["status"] |= {"version": 9, "formatVersion": "9.0.0"}
+        client.put_object(Bucket=bucket, Key=key, Body=json.dumps(metadata).encode())
+        self._kube.delete("velero.io/v1/Backup", backup.name, NAMESPACE)
+        forgotten = self._drill.clock.now().utc + _SYNC_TAKES  # a look that is under way may have begun before
+        wait_until(
+            lambda: self._looked_at() > forgotten, what="Velero looks into the store again", within_s=_SYNCED_WITHIN_S
+        )
+
     # What the runbook does
+
+    def restore_newest_complete(self, namespace: str, partial: str) -> None:
+        """Restore the newest backup that is whole, whatever is newer: a partial one completes its restore, too.
+
+        Raises:
+            ProcedureFailed: there is none, or it could not be restored.
+            WaitTimeout: the workload was not back in time.
+        """
+        newest = self._velero.newest(namespace)
+        if self._drill.leaves_out("procedure"):
+            newest = Backup(partial, namespace, newest.started)
+        self._drill.check("the partial backup is not chosen", newest.name != partial, f"not {partial}", newest.name)
+        self._velero.restore(newest)
+
+    def restore_newest_known(self, namespace: str) -> None:
+        """Compare the store with what Velero knows, and restore the newest backup that it does.
+
+        Raises:
+            ProcedureFailed: it knows none, or that could not be restored.
+            WaitTimeout: the workload was not back in time.
+        """
+        with self._drill.step(
+            "compare the store with what Velero knows", f"aws s3 ls s3://{self._store.bucket}/{self._prefix}/backups/"
+        ):
+            known = {one["metadata"]["name"] for one in self._kube.list("velero.io/v1/Backup", NAMESPACE)}
+            unknown = {name: said for name, said in self._stored(namespace).items() if name not in known}
+        self._drill.check(
+            "a backup that Velero does not know is told apart", bool(unknown), "its name and version",
+            ", ".join(f"{name}: {version}" for name, version in unknown.items()) or "none",
+        )  # fmt: skip
+        newest = self._velero.newest(namespace)
+        if unknown and self._drill.leaves_out("procedure"):
+            newest = Backup(max(unknown), namespace, newest.started)
+        self._velero.restore(newest)
 
     def restore_newest_good(self, namespace: str) -> Backup:
         """Restore the newest backup; where that fails, remove what it left behind and restore the one before it.
@@ -154,13 +262,8 @@ class Backups:
         """
         name = f"{backup.name}-cut-short"
         with self._drill.step("restore the backup", f"velero restore create {name} --from-backup {backup.name}"):
-            self._velero.run("restore", "create", name, "--from-backup", backup.name, timeout_s=30)
-            self._kube.wait_for(
-                "velero.io/v1/Restore", name, NAMESPACE, condition=velero_phase("InProgress", *VELERO_ENDED),
-                what=f"restore {name} is under way", within_s=_STARTED_WITHIN_S,
-            )  # fmt: skip
-            for pod in self._kube.list("Pod", NAMESPACE, labels="deploy=velero"):
-                self._kube.delete("Pod", pod["metadata"]["name"], NAMESPACE, grace_s=0)
+            self._velero.begin_restore(backup, name)
+            self._kube.delete("Pod", self._velero.server(), NAMESPACE, grace_s=0)
         with self._drill.step(
             "Velero comes back and gives the restore up", f"velero restore get {name}", by="kubernetes"
         ):
@@ -168,16 +271,82 @@ class Backups:
                 "Deployment", "velero", NAMESPACE, condition=deployment_available,
                 what="the Velero server is back", within_s=self._drill.at_most(120),
             )  # fmt: skip
-            ended = self._kube.wait_for(
-                "velero.io/v1/Restore", name, NAMESPACE, condition=velero_phase(*VELERO_ENDED),
-                what=f"restore {name} is given up", within_s=self._drill.at_most(120),
-            )  # fmt: skip
-        phase = ((ended or {}).get("status") or {}).get("phase")
+            self._check_failed(self._velero.end("restore", name, self._drill.at_most(120)))
+
+    def restore_while(self, cut: Fault, backup: Backup) -> None:
+        """Begin a restore and let something strike in the middle of it; return when the restore has ended.
+
+        A restore that claims success all the same, perhaps because it was quicker, is a failed check.
+
+        Args:
+            cut: what strikes; whoever heals it is the procedure.
+            backup: what is restored.
+
+        Raises:
+            WaitTimeout: the restore did not begin, or did not end.
+        """
+        name = f"{backup.name}-cut-off"
+        with self._drill.step("restore the backup", f"velero restore create {name} --from-backup {backup.name}"):
+            self._velero.begin_restore(backup, name)
+            cut.inject()
+        with self._drill.step("the restore fails", f"velero restore get {name}", by="kubernetes"):
+            self._check_failed(self._velero.end("restore", name, self._drill.at_most(_ENDED_WITHIN_S)))
+
+    def restore_again(self, namespace: str) -> None:
+        """Remove what a failed restore left behind, and restore the newest backup once more.
+
+        Raises:
+            ProcedureFailed: it could not be restored.
+            WaitTimeout: what was left would not go, or the workload was not back in time.
+        """
+        if self._drill.leaves_out("procedure"):
+            return
+        self.remove_leftovers(namespace)
+        self._velero.restore(self._velero.newest(namespace))
+
+    def outlast_expiry(self, backup: Backup) -> None:
+        """Wait, as people do who have to decide, until a backup's time is over and Velero has wanted to remove it.
+
+        Raises:
+            WaitTimeout: its time was not over by then.
+        """
+        with self._drill.step("meanwhile the backup's time is over", "velero backup get", by="human"):
+            wait_until(
+                lambda: self._fate(backup), what=f"expiry of {backup.name}", within_s=_EXPIRED_WITHIN_S, every_s=1
+            )
+        fate = self._fate(backup)
+        self._drill.check("the expired backup is held back", fate == "held back", "held back", fate)
+
+    def heal(self) -> None:
+        """Put the right key and the stored metadata back, whatever the procedure did. Idempotent."""
+        if self._key:
+            self._kube.patch("Secret", KEY, {"data": self._key}, NAMESPACE)
+        for key, content in self._rewritten.items():
+            self._store.client().put_object(Bucket=self._store.bucket, Key=key, Body=content)
+
+    def _check_failed(self, phase: str) -> None:
         self._drill.check(
             "the restore that was cut short does not claim success", phase != "Completed", "Failed", phase
         )
 
-    def heal(self) -> None:
-        """Put the right key back, whatever the procedure did. Idempotent."""
-        if self._key:
-            self._kube.patch("Secret", KEY, {"data": self._key}, NAMESPACE)
+    def _fate(self, backup: Backup) -> str:
+        found = self._kube.get("velero.io/v1/Backup", backup.name, NAMESPACE)
+        if found is None:
+            return "gone"
+        label, value = _HELD_BACK
+        return "held back" if (found["metadata"].get("labels") or {}).get(label) == value else ""
+
+    def _looked_at(self) -> datetime:
+        found = self._kube.get("velero.io/v1/BackupStorageLocation", "default", NAMESPACE) or {}
+        return datetime.fromisoformat(found["status"]["lastSyncedTime"])
+
+    def _stored(self, namespace: str) -> dict[str, str]:
+        """Return the name and version of each backup of a namespace that the store holds, known to Velero or not."""
+        found = {}
+        for key in self._store.keys(f"{self._prefix}/backups/{namespace}-"):
+            if key.endswith("/velero-backup.json"):
+                body = self._store.client().get_object(Bucket=self._store.bucket, Key=key)["Body"].read()
+                metadata = json.loads(body)
+                version = metadata.get("status", {}).get("formatVersion", "no version")
+                found[metadata["metadata"]["name"]] = f"{metadata['apiVersion']}, format {version}"
+        return found

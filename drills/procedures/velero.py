@@ -15,12 +15,13 @@ from typing import Any
 
 from drills.clock import stamp
 from drills.drill import Drill
-from drills.errors import EnvironmentFailed, ProcedureFailed
-from drills.kube import Kube, deployment_available, statefulset_ready
+from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
+from drills.kube import VELERO_ENDED, Kube, deployment_available, statefulset_ready, velero_phase
 
 NAMESPACE = "velero"
 BACKUP_TIMEOUT_S = 300.0
 RESTORE_TIMEOUT_S = 600.0
+BEGUN_WITHIN_S = 60.0
 AUDIT_LOG = "audit.jsonl"
 
 
@@ -40,7 +41,12 @@ class Backup:
 
 
 class Velero:
-    """Velero in one cluster, told what to do by its own command line, as the runbook says."""
+    """Velero in one cluster, told what to do by its own command line, as the runbook says.
+
+    Attributes:
+        whole: backups hold the volumes even where the drill's procedure is sabotaged: another part of it is then the
+            decisive one, and is left out.
+    """
 
     def __init__(self, drill: Drill, kube: Kube, program: Path, kubeconfig: Path, user: str = "administrator") -> None:
         """Say where it is, and who tells it what to do.
@@ -52,6 +58,7 @@ class Velero:
             kubeconfig: for it; holds the right to do what is asked.
             user: whose kubeconfig it is, for the audit log.
         """
+        self.whole = False
         self._user = user
         self._drill = drill
         self._kube = kube
@@ -59,33 +66,37 @@ class Velero:
         self._kubeconfig = kubeconfig
         self._restores = 0
 
-    def backup(self, namespace: str, *, ttl: str = "720h", schedule: str = "") -> Backup:
+    def backup(
+        self,
+        namespace: str,
+        *,
+        ttl: str = "720h",
+        schedule: str = "",
+        name: str = "",
+        fails_as: type[DrillError] = EnvironmentFailed,
+    ) -> Backup:
         """Back a namespace up, its volumes' files included, and note the recovery point that it offers.
 
         Args:
             namespace: what to back up.
             ttl: how long Velero keeps it.
             schedule: a schedule to make it from now, out of turn; what it holds and its ttl are then the schedule's.
+            name: its name; by default the namespace's with the time of day.
+            fails_as: what it means here that it did not complete: without one there is nothing to rehearse, or, as a
+                step of the procedure, ProcedureFailed.
 
         Raises:
-            EnvironmentFailed: the backup did not complete; without one there is nothing to rehearse.
+            EnvironmentFailed: (or `fails_as`) the backup did not complete.
         """
-        name = f"{namespace}-{self._drill.history.clock.now().utc:%H%M%S}"
+        name = name or self._new_name(namespace)
         holds = ["--from-schedule", schedule] if schedule else [*self._holding(namespace), "--ttl", ttl]
-        self.run("backup", "create", name, *holds, "--wait", timeout_s=BACKUP_TIMEOUT_S, fails_as=EnvironmentFailed)
-        found = self._kube.get("velero.io/v1/Backup", name, NAMESPACE)
-        status = (found or {}).get("status") or {}
-        files = self._kube.list("velero.io/v1/PodVolumeBackup", NAMESPACE, labels=f"velero.io/backup-name={name}")
-        volume_bytes = sum(int((one["status"].get("progress") or {}).get("bytesDone", 0)) for one in files)
-        location = ((found or {}).get("spec") or {}).get("storageLocation", "")
-        self._audit(
-            "backup_create", name, status.get("phase", ""),
-            namespaces=[namespace], storage_location=location, volume_bytes=volume_bytes,
-        )  # fmt: skip
+        self._create("backup", name, *holds, "--wait", timeout_s=BACKUP_TIMEOUT_S, fails_as=fails_as)
+        status = self._note_end("backup", name)
         if status.get("phase") != "Completed":
-            raise EnvironmentFailed(
+            raise fails_as(
                 f"backup {name} ended as {status.get('phase') or 'nothing'}: {status.get('failureReason', '')}"
             )
+        files = self._volume_backups(name)
         backup = Backup(name, namespace, _moment(status["startTimestamp"]))
         self._drill.backup(
             "velero", name, backup.started,
@@ -93,26 +104,74 @@ class Velero:
             expires=status.get("expiration", ""),
             items=(status.get("progress") or {}).get("itemsBackedUp", 0),
             volumes=len(files),
-            volume_bytes=volume_bytes,
+            volume_bytes=_bytes_in(files),
             volume_snapshots=",".join(sorted(one["status"].get("snapshotID", "") for one in files)),
         )  # fmt: skip
         return backup
 
-    def schedule(self, namespace: str, cron: str, ttl: str = "720h") -> str:
+    def begin_backup(self, namespace: str, schedule: str = "") -> str:
+        """Begin a backup, wait until it is under way, and return its name; see `end`.
+
+        Args:
+            namespace: what to back up.
+            schedule: a schedule to make it from, as for `backup`.
+
+        Raises:
+            EnvironmentFailed: Velero refused.
+            WaitTimeout: it did not begin.
+        """
+        name = self._new_name(namespace)
+        holds = ["--from-schedule", schedule] if schedule else self._holding(namespace)
+        self._create("backup", name, *holds, timeout_s=30, fails_as=EnvironmentFailed)
+        self._wait_until_begun("backup", name)
+        return name
+
+    def begin_restore(self, backup: Backup, name: str) -> None:
+        """Begin a restore of a backup and wait until it is under way; see `end`.
+
+        Raises:
+            ProcedureFailed: Velero refused.
+            WaitTimeout: it did not begin.
+        """
+        self._create("restore", name, "--from-backup", backup.name, "--preserve-nodeports", timeout_s=30)
+        self._wait_until_begun("restore", name)
+
+    def end(self, kind: str, name: str, within_s: float) -> str:
+        """Wait until a backup or restore that was begun has ended, and return its phase.
+
+        Args:
+            kind: "backup" or "restore".
+            name: its name.
+            within_s: how long that may take.
+
+        Raises:
+            WaitTimeout: it had not ended by then.
+        """
+        self._kube.wait_for(
+            f"velero.io/v1/{kind.title()}", name, NAMESPACE, condition=velero_phase(*VELERO_ENDED),
+            what=f"{kind} {name} has ended", within_s=within_s,
+        )  # fmt: skip
+        return str(self._note_end(kind, name).get("phase", ""))
+
+    def schedule(
+        self, namespace: str, cron: str, ttl: str = "720h", *, kind: str = "daily", paused: bool = False
+    ) -> str:
         """Have backups of a namespace made at fixed times; return the schedule's name.
 
         Args:
             namespace: what to back up.
             cron: when, as in "0 2 * * *".
             ttl: how long Velero keeps them.
+            kind: what the schedule is called after the namespace.
+            paused: it makes none by itself.
 
         Raises:
             EnvironmentFailed: Velero refused it.
         """
-        name = f"{namespace}-daily"
+        name = f"{namespace}-{kind}"
         self.run(
             "schedule", "create", name, "--schedule", cron, *self._holding(namespace), "--ttl", ttl,
-            timeout_s=30, fails_as=EnvironmentFailed,
+            *(["--paused"] if paused else []), timeout_s=30, fails_as=EnvironmentFailed,
         )  # fmt: skip
         return name
 
@@ -236,20 +295,86 @@ class Velero:
             )
 
     def _restore(self, name: str, step: str, *arguments: str) -> None:
-        command = ["restore", "create", name, *arguments, "--wait"]
-        with self._drill.step(step, f"velero {' '.join(command)}"):
-            self.run(*command, timeout_s=RESTORE_TIMEOUT_S)
-        found = self._kube.get("velero.io/v1/Restore", name, NAMESPACE) or {}
-        phase = (found.get("status") or {}).get("phase")
-        self._audit("restore_create", name, phase or "", backup=(found.get("spec") or {}).get("backupName", ""))
+        with self._drill.step(step, f"velero restore create {name} {' '.join(arguments)} --wait"):
+            self._create("restore", name, *arguments, "--wait", timeout_s=RESTORE_TIMEOUT_S)
+        phase = self._note_end("restore", name).get("phase")
         if phase != "Completed":
             self.run("restore", "logs", name, timeout_s=60, check=False)
             raise ProcedureFailed(f"restore {name} ended as {phase}")
 
+    def server(self) -> str:
+        """Return the name of the server's pod.
+
+        Raises:
+            EnvironmentFailed: there is none.
+        """
+        pods = [
+            pod["metadata"]["name"]
+            for pod in self._kube.list("Pod", NAMESPACE, labels="deploy=velero")
+            if "deletionTimestamp" not in pod["metadata"]
+        ]
+        if not pods:
+            raise EnvironmentFailed("Velero's server has no pod")
+        return str(pods[0])
+
+    def _create(self, kind: str, name: str, *arguments: str, **options: Any) -> None:  # noqa: ANN401 - see `run`
+        try:
+            self.run(kind, "create", name, *arguments, **options)
+        except DrillError as refusal:
+            self._audit(f"{kind}_create", name, "", refusal=str(refusal).splitlines()[0])
+            raise
+
+    def _wait_until_begun(self, kind: str, name: str) -> None:
+        self._kube.wait_for(
+            f"velero.io/v1/{kind.title()}", name, NAMESPACE, condition=velero_phase("InProgress", *VELERO_ENDED),
+            what=f"{kind} {name} is under way", within_s=BEGUN_WITHIN_S,
+        )  # fmt: skip
+
+    def _note_end(self, kind: str, name: str) -> dict[str, Any]:
+        """Write into the audit log how a backup or restore ended, and return its status."""
+        found = self._kube.get(f"velero.io/v1/{kind.title()}", name, NAMESPACE) or {}
+        status, spec = found.get("status") or {}, found.get("spec") or {}
+        if kind == "backup":
+            stored = _bytes_in(self._volume_backups(name))
+            details = {
+                "namespaces": spec.get("includedNamespaces", []),
+                "storage_location": spec.get("storageLocation", ""),
+                "size": f"{stored / 1e6:.1f}MB",
+            }
+        else:
+            details = {"backup": spec.get("backupName", "")}
+        self._audit(f"{kind}_create", name, status.get("phase", ""), **details)
+        return status
+
+    def _volume_backups(self, backup: str) -> list[dict[str, Any]]:
+        return self._kube.list("velero.io/v1/PodVolumeBackup", NAMESPACE, labels=f"velero.io/backup-name={backup}")
+
     def audited(self) -> list[str]:
         """Return the actions in the drill's audit log, in their order."""
+        return [line["action"] for line in self._lines()]
+
+    def is_audited(self, namespace: str) -> None:
+        """Check that the audit log names every backup and restore of a namespace that the cluster has, and no other."""
+        backups = {
+            one["metadata"]["name"]
+            for one in self._kube.list("velero.io/v1/Backup", NAMESPACE)
+            if namespace in (one["spec"].get("includedNamespaces") or [])
+        }
+        restores = {
+            one["metadata"]["name"]
+            for one in self._kube.list("velero.io/v1/Restore", NAMESPACE)
+            if one["spec"].get("backupName") in backups
+        }
+        done = sorted({("backup_create", one) for one in backups} | {("restore_create", one) for one in restores})
+        written = sorted({(line["action"], line["resource"]) for line in self._lines()})
+        self._drill.check(
+            "the audit log names every backup and restore", bool(done) and written == done,
+            _said(done), _said(written),
+        )  # fmt: skip
+
+    def _lines(self) -> list[dict[str, Any]]:
         log = self._log
-        return [json.loads(line)["action"] for line in log.read_text().splitlines()] if log and log.exists() else []
+        return [json.loads(line) for line in log.read_text().splitlines()] if log and log.exists() else []
 
     @property
     def _log(self) -> Path | None:
@@ -270,9 +395,12 @@ class Velero:
         with self._log.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line, ensure_ascii=False) + "\n")
 
+    def _new_name(self, namespace: str) -> str:
+        return f"{namespace}-{self._drill.history.clock.now().utc:%H%M%S}"
+
     def _holding(self, namespace: str) -> list[str]:
         # Without its volumes' files a backup completes as well.
-        volumes = not self._drill.leaves_out("procedure")
+        volumes = self.whole or not self._drill.leaves_out("procedure")
         return [
             "--include-namespaces", namespace,
             f"--default-volumes-to-fs-backup={str(volumes).lower()}", "--snapshot-volumes=false",
@@ -283,6 +411,14 @@ class Velero:
         self._drill.commands.run(
             [self._program, "--kubeconfig", str(self._kubeconfig), "--namespace", NAMESPACE, *arguments], **options
         )
+
+
+def _bytes_in(volume_backups: list[dict[str, Any]]) -> int:
+    return sum(int(((one.get("status") or {}).get("progress") or {}).get("bytesDone", 0)) for one in volume_backups)
+
+
+def _said(lines: list[tuple[str, str]]) -> str:
+    return ", ".join(" ".join(line) for line in lines) or "nothing"
 
 
 def _moment(stamp: str) -> datetime:

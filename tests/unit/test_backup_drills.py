@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import io
+import json
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,15 +15,18 @@ from drills.commands import Commands
 from drills.drill import Drill
 from drills.errors import ProcedureFailed, UsageError
 from drills.faults import BlastRadius, Fault
-from drills.faults.backup import schedule_paused
+from drills.faults.backup import backup_cut_short, schedule_paused
+from drills.faults.objectstore import STORE_TABLE, object_store_unreachable
 from drills.faults.secret import secrets_deleted
 from drills.faults.volume import VolumeRuined, volume_emptied, volume_overwritten
 from drills.history import History
 from drills.kube import Kube
 from drills.objectives import Objective
 from drills.procedures.backups import Backups
+from drills.procedures.locations import Locations
+from drills.procedures.schedules import Retention
 from drills.procedures.validation import difference, fingerprint
-from drills.procedures.velero import Backup
+from drills.procedures.velero import Backup, Velero
 from drills.verdicts import Verdict, judge
 
 from .fake_apiserver import CUSTOM, Answer, FakeApiServer
@@ -355,11 +360,24 @@ def test_a_backup_that_cannot_be_restored_is_missed():
 
 
 @pytest.fixture
-def drill(tmp_path):
-    history = History(None, tmp_path / "history.jsonl")
-    made = Drill("outage", Objective("1m"), history, Commands(tmp_path / "commands.log", history), directory=tmp_path)
-    yield made
-    made.close()
+def begin(tmp_path):
+    made = []
+
+    def begin_(sabotage=()):
+        directory = tmp_path / f"drill-{len(made)}"
+        history = History(None, directory / "history.jsonl")
+        commands = Commands(directory / "commands.log", history)
+        made.append(Drill("outage", Objective("1m"), history, commands, directory=directory, sabotage=sabotage))
+        return made[-1]
+
+    yield begin_
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def drill(begin):
+    return begin()
 
 
 class Shelf:
@@ -400,4 +418,286 @@ def test_a_restore_that_should_fail_and_does_not_is_a_failed_check(kube, drill):
     backups = Backups(drill, kube, Shelf("newest"), None, "")
     backups.fails_to_restore(Backup("newest", "shop", datetime(2026, 1, 1, tzinfo=UTC)))
     backups.fails_to_restore(Backup("older", "shop", datetime(2026, 1, 1, tzinfo=UTC)))
+    assert [check["ok"] for check in drill.recorded()["checks"]] == [True, False]
+
+
+# Backups cut short, and stores that cannot be reached
+
+BACKUPS = "/apis/velero.io/v1/namespaces/velero/backups"
+LOCATIONS = "/apis/velero.io/v1/namespaces/velero/backupstoragelocations"
+
+
+class Strikes(Fault):
+    name, target, blast_radius = "power cut", "node/a", BlastRadius.NODE
+
+    def __init__(self) -> None:
+        self.struck: list[str] = []
+        self.healed = 0
+
+    def inject(self) -> None:
+        self.struck = ["it is dark"]
+
+    def proof(self) -> list[str]:
+        return self.struck
+
+    def heal(self) -> None:
+        self.healed += 1
+
+
+def test_a_backup_cut_short_is_proved_by_what_struck_and_by_what_became_of_the_backup(api, kube):
+    ages, cut = [130.0], Strikes()
+    fault = backup_cut_short(kube, cut, lambda: "b-1", lambda: (ages[-1], 120.0))
+    assert (fault.name, fault.target, fault.blast_radius) == ("power cut in a backup", "node/a", BlastRadius.NODE)
+    assert fault.proof() == []
+    api.put(BACKUPS, {"metadata": {"name": "b-1"}, "status": {"phase": "Completed"}})
+    fault.inject()
+    assert fault.proof() == []  # it was quicker than the cut
+    api.put(BACKUPS, {"metadata": {"name": "b-1"}, "status": {"phase": "Failed", "failureReason": "no light"}})
+    assert fault.proof() == [
+        "it is dark",
+        "backup b-1 is Failed: no light",
+        "the newest completed backup is 130 s old, over 120 s",
+    ]
+    ages.append(100.0)
+    assert fault.proof() == []
+    fault.heal()
+    assert cut.healed == 1
+
+
+class Machine:
+    """A node that knows whether it reaches the store, and has a table or not."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rules = "table inet drills {}"
+
+    def exec(self, argv, timeout_s):
+        script = argv[-1]
+        if script == "ruleset":
+            return self.rules
+        if "delete table" in script:
+            self.rules = self.rules.replace(f"table inet {STORE_TABLE}", "")
+        elif "nft -f" in script:
+            assert "ip daddr 10.0.0.9 tcp dport 7070 reject" in script
+            self.rules += f" table inet {STORE_TABLE}"
+        elif "/dev/tcp/10.0.0.9/7070" in script:
+            return "" if STORE_TABLE in self.rules else "yes\n"
+        return ""
+
+
+class Far:
+    name, address, up = "store", "10.0.0.9:7070", True
+
+    def answers(self):
+        return self.up
+
+
+def test_a_store_is_unreachable_when_no_node_connects_and_others_do():
+    nodes, store = [Machine("a"), Machine("b")], Far()
+    fault = object_store_unreachable(nodes, store)
+    assert fault.proof() == []
+    fault.inject()
+    assert fault.proof() == [
+        "a cannot connect to the object store at 10.0.0.9:7070",
+        "b cannot connect to the object store at 10.0.0.9:7070",
+        "the object store answers others",
+    ]
+    store.up = False
+    assert fault.proof() == []  # gone is another disaster
+    store.up, nodes[1].rules = True, ""
+    assert fault.proof() == []
+    fault.heal()
+    assert STORE_TABLE not in nodes[0].rules
+    with pytest.raises(UsageError, match="found no nodes"):
+        object_store_unreachable([], store)
+
+
+@pytest.fixture
+def velero_kinds(monkeypatch):
+    kinds = [("schedules", "Schedule"), ("restores", "Restore"), ("podvolumebackups", "PodVolumeBackup")]
+    kinds.append(("backupstoragelocations", "BackupStorageLocation"))
+    more = [{"name": name, "kind": kind, "namespaced": True} for name, kind in kinds]
+    monkeypatch.setitem(CUSTOM, "velero.io/v1", [*CUSTOM["velero.io/v1"], *more])
+
+
+@pytest.mark.parametrize("sabotage", [(), ("procedure",)])
+def test_what_keeps_nodes_from_the_store_is_found_and_taken_away(api, kube, begin, velero_kinds, sabotage):
+    nodes = [Machine("a"), Machine("b")]
+    object_store_unreachable(nodes, Far()).inject()
+    api.put(LOCATIONS, {"metadata": {"name": "default"}, "status": {"phase": "Available"}})
+    locations = Locations(begin(sabotage=sabotage), kube, Shelf(), nodes, None, "")
+    locations.reach_again()
+    assert any(STORE_TABLE in node.rules for node in nodes) is bool(sabotage)
+    locations.heal()
+    assert not any(STORE_TABLE in node.rules for node in nodes)
+
+
+def test_a_location_that_was_made_read_only_is_not_left_so(api, kube, drill, velero_kinds):
+    api.put(LOCATIONS, {"metadata": {"name": "default"}, "spec": {}, "status": {"phase": "Available"}})
+    locations = Locations(drill, kube, Shelf(), [], None, "")
+    locations.hold_back()
+    assert api.objects[LOCATIONS, "default"]["spec"] == {"accessMode": "ReadOnly"}
+    locations.heal()
+    assert api.objects[LOCATIONS, "default"]["spec"] == {"accessMode": "ReadWrite"}
+
+
+# Partial, newer, expired
+
+
+def test_a_partial_backup_is_not_chosen_and_a_sabotaged_drill_chooses_it(kube, begin):
+    shelf, drill = Shelf(), begin()
+    Backups(drill, kube, shelf, None, "").restore_newest_complete("shop", "partial")
+    assert shelf.tried == ["newest"]
+    sabotaged = begin(sabotage={"procedure"})
+    Backups(sabotaged, kube, shelf, None, "").restore_newest_complete("shop", "partial")
+    assert shelf.tried == ["newest", "partial"]
+    assert [check["ok"] for each in (drill, sabotaged) for check in each.recorded()["checks"]] == [True, False]
+
+
+class InMemory:
+    """A bucket."""
+
+    bucket = "b"
+
+    def __init__(self, **objects) -> None:
+        self.objects = objects
+
+    def keys(self, prefix):
+        return [key for key in self.objects if key.startswith(prefix)]
+
+    def client(self):
+        return self
+
+    def get_object(self, Bucket, Key):  # noqa: N803 - boto3's
+        return {"Body": io.BytesIO(self.objects[Key])}
+
+    def put_object(self, Bucket, Key, Body):  # noqa: N803 - boto3's
+        self.objects[Key] = Body
+
+
+def metadata(name, version="1.1.0"):
+    return json.dumps(
+        {"apiVersion": "velero.io/v1", "metadata": {"name": name}, "status": {"version": 1, "formatVersion": version}}
+    ).encode()
+
+
+@pytest.mark.parametrize("sabotage", [(), ("procedure",)])
+def test_a_backup_of_a_newer_velero_is_told_apart(api, kube, begin, velero_kinds, sabotage):
+    keys = {f"c/backups/{name}/velero-backup.json": metadata(name) for name in ("shop-1", "shop-2")}
+    store, shelf, drill = InMemory(**keys), Shelf(), begin(sabotage=sabotage)
+    for name in ("shop-1", "shop-2"):
+        api.put(BACKUPS, {"metadata": {"name": name}, "status": {"phase": "Completed"}})
+    api.put(LOCATIONS, {"metadata": {"name": "default"}, "status": {"lastSyncedTime": "2999-01-01T00:00:00Z"}})
+    backups = Backups(drill, kube, shelf, store, "c")
+    backups.make_newer(Backup("shop-2", "shop", datetime(2026, 1, 1, tzinfo=UTC)))
+    assert kube.get("velero.io/v1/Backup", "shop-2", "velero") is None
+
+    backups.restore_newest_known("shop")
+    (check,) = drill.recorded()["checks"]
+    assert (check["ok"], check["got"]) == (True, "shop-2: velero.io/v9, format 9.0.0")
+    assert shelf.tried == (["shop-2"] if sabotage else ["newest"])
+    backups.heal()
+    assert store.objects["c/backups/shop-2/velero-backup.json"] == keys["c/backups/shop-2/velero-backup.json"]
+
+
+@pytest.mark.parametrize(
+    ("there", "fate"), [({"velero.io/gc-failure": "BSLReadOnly"}, "held back"), (None, "gone")], ids=["held", "gone"]
+)
+def test_an_expired_backup_is_held_back_or_gone(api, kube, drill, there, fate):
+    if there is not None:
+        api.put(BACKUPS, {"metadata": {"name": "shop-1", "labels": there}})
+    Backups(drill, kube, Shelf(), None, "").outlast_expiry(Backup("shop-1", "shop", datetime(2026, 1, 1, tzinfo=UTC)))
+    (check,) = drill.recorded()["checks"]
+    assert (check["ok"], check["got"]) == (fate == "held back", fate)
+
+
+# Retention
+
+
+class Cabinet(Shelf):
+    """Velero that makes backups into the API and the store, and lets expired ones go when looked at."""
+
+    def __init__(self, api, store) -> None:
+        super().__init__()
+        self.api, self.store, self.ttl = api, store, {}
+
+    def schedule(self, namespace, cron, ttl, *, kind, paused):
+        assert paused
+        self.ttl[f"{namespace}-{kind}"] = timedelta(hours=int(ttl.removesuffix("h")))
+        return f"{namespace}-{kind}"
+
+    def backup(self, namespace, *, schedule, name):
+        now = datetime.now(UTC)
+        stamps = {"startTimestamp": now, "completionTimestamp": now, "expiration": now + self.ttl[schedule]}
+        status = {key: moment.isoformat() for key, moment in stamps.items()}
+        self.api.put(BACKUPS, {"metadata": {"name": name}, "status": status})
+        self.store.objects[f"c/backups/{name}/x.tar.gz"] = b""
+
+    def collect(self, left=()):
+        for (collection, name), found in list(self.api.objects.items()):
+            if collection != BACKUPS or name in left:
+                continue
+            if datetime.fromisoformat(found["status"]["expiration"]) < datetime.now(UTC):
+                self.api.remove(BACKUPS, name)
+                self.store.objects.pop(f"c/backups/{name}/x.tar.gz")
+
+
+@pytest.mark.parametrize("sabotage", [(), ("procedure",)])
+def test_of_each_class_what_must_be_kept_is_kept(api, kube, begin, velero_kinds, sabotage):
+    store, drill = InMemory(), begin(sabotage=sabotage)
+    cabinet = Cabinet(api, store)
+    retention = Retention(drill, kube, cabinet, store, "c")
+    retention.fill("shop")
+    assert len(store.objects) == 8
+    cabinet.collect()
+    retention.expire()
+    checks = {check["name"]: check["ok"] for check in drill.recorded()["checks"]}
+    assert len(checks) == 8
+    failed = [name for name, ok in checks.items() if not ok]
+    assert failed == (["a monthly backup, 364 days old, is kept"] if sabotage else [])
+
+
+def test_an_expired_backup_that_left_objects_behind_is_a_failed_check(api, kube, drill, velero_kinds):
+    store = InMemory()
+    cabinet = Cabinet(api, store)
+    retention = Retention(drill, kube, cabinet, store, "c")
+    retention.fill("shop")
+    cabinet.collect()
+    store.objects["c/backups/shop-yearly-2556/forgotten"] = b""
+    retention.expire()
+    assert [check["name"] for check in drill.recorded()["checks"] if not check["ok"]] == [
+        "a yearly backup, 2556 days old, is deleted"
+    ]
+
+
+# The audit log
+
+
+def test_every_backup_and_restore_leaves_its_line_in_the_audit_log(api, kube, drill, velero_kinds, tmp_path):
+    program = tmp_path / "velero"
+    program.write_text('#!/bin/sh\ncase "$*" in *refused*) echo no >&2; exit 1;; esac\n')
+    program.chmod(0o755)
+    velero = Velero(drill, kube, program, tmp_path / "kubeconfig", user="backup-operator")
+    spec = {"includedNamespaces": ["shop"], "storageLocation": "default"}
+    started = {"phase": "Completed", "startTimestamp": "2026-01-01T00:00:00Z"}
+    api.put(BACKUPS, {"metadata": {"name": "shop-1"}, "spec": spec, "status": started})
+    restores = BACKUPS.replace("backups", "restores")
+    api.put(restores, {"metadata": {"name": "r"}, "spec": {"backupName": "shop-1"}, "status": {"phase": "Failed"}})
+
+    velero.backup("shop", name="shop-1")
+    assert velero.end("restore", "r", 5) == "Failed"
+    velero.is_audited("shop")
+    with pytest.raises(ProcedureFailed):
+        velero.begin_restore(Backup("shop-1", "shop", datetime(2026, 1, 1, tzinfo=UTC)), "refused")
+    velero.is_audited("shop")  # a line of something that the cluster has not
+
+    lines = [json.loads(line) for line in (drill.directory / "audit.jsonl").read_text().splitlines()]
+    assert [(one["action"], one["user"], one["resource"], one["status"]) for one in lines] == [
+        ("backup_create", "backup-operator", "shop-1", "success"),
+        ("restore_create", "backup-operator", "r", "failure"),
+        ("restore_create", "backup-operator", "refused", "failure"),
+    ]
+    assert lines[0]["details"] == {
+        "phase": "Completed", "namespaces": ["shop"], "storage_location": "default", "size": "0.0MB",
+    }  # fmt: skip
     assert [check["ok"] for check in drill.recorded()["checks"]] == [True, False]
