@@ -34,4 +34,5 @@ def test_namespace_is_restored_by_the_backup_operator(drill, shop, backup_operat
 
     assert drill.rta <= drill.objective.rto
     assert drill.rpa <= drill.objective.rpo
+    velero.is_audited(shop.namespace)
     assert velero.audited() == ["backup_create", "restore_create"], "each left its line in the audit log"

@@ -1,4 +1,4 @@
-"""A namespace is deleted, and the backup, its key, or Velero itself fails on that very day.
+"""A namespace is deleted, and the backup, its key, its store, or Velero itself fails on that very day.
 
 Procedure under test: docs/runbooks/bad-backup.md
 Source: ccplant's recovery plan, scenario 2 "namespace deleted": RTO 1 hour, RPO 24 hours.
@@ -88,8 +88,85 @@ def test_restore_is_done_again_when_velero_dies_in_it(drill, shop, velero, backu
     with drill.disruption(faults.namespace_deleted(shop.kube, shop.namespace), damage_within="2m"):
         with drill.recovery("restore; Velero dies; clean up and restore again"):
             backups.restore_while_velero_dies(velero.newest(shop.namespace))
-            backups.remove_leftovers(shop.namespace)
+            backups.restore_again(shop.namespace)
+
+    assert drill.rta <= drill.objective.rto
+    assert drill.rpa <= drill.objective.rpo
+    assert shop.found(up_to=100) == 100, "every order that was sold before the backup is back"
+
+
+@pytest.mark.drill(proves="a restore that lost its store is given up, and done again when the store is back")
+def test_restore_is_done_again_when_its_store_goes_away(drill, shop, cluster, object_store, velero, backups, locations):
+    """A namespace is deleted; the object store can be reached no more, from the middle of the restore on."""
+    shop.sell(100)
+    velero.backup(shop.namespace)
+    shop.sell(20)
+
+    away = faults.object_store_unreachable(cluster.nodes, object_store)
+    drill.holds(shop.takes_orders)
+    with drill.disruption(faults.namespace_deleted(shop.kube, shop.namespace), damage_within="2m"):
+        with drill.recovery("restore; the store goes away; reach it again, clean up and restore again"):
+            backups.restore_while(away, velero.newest(shop.namespace))
+            locations.reach_again()
+            backups.restore_again(shop.namespace)
+
+    assert drill.rta <= drill.objective.rto
+    assert drill.rpa <= drill.objective.rpo
+    assert shop.found(up_to=100) == 100, "every order that was sold before the backup is back"
+
+
+@pytest.mark.drill(proves="a backup that lacks a volume says so, and is not chosen")
+def test_partial_backup_is_not_chosen(drill, shop, velero, backups):
+    """A namespace is deleted; its newest backup could not read the volume."""
+    shop.sell(100)
+    velero.backup(shop.namespace)
+    shop.sell(20)
+    partial = backups.make_partial(shop.namespace, shop.pod, shop.claim)
+
+    drill.holds(shop.takes_orders)
+    with drill.disruption(faults.namespace_deleted(shop.kube, shop.namespace), damage_within="2m"):
+        with drill.recovery("restore the newest backup that is whole"):
+            backups.restore_newest_complete(shop.namespace, partial)
+
+    assert drill.rta <= drill.objective.rto
+    assert drill.rpa <= drill.objective.rpo
+    assert shop.found(up_to=100) == 100, "every order that was sold before the whole backup is back"
+
+
+@pytest.mark.drill(
+    proves="a backup of a newer Velero is told apart, and the newest known one restored", slow="5 minutes"
+)
+def test_backup_of_a_newer_velero_is_told_apart(drill, shop, velero, backups):
+    """A namespace is deleted; its newest backup was made by a newer Velero than is there to restore it."""
+    shop.sell(100)
+    velero.backup(shop.namespace)
+    shop.sell(20)
+    backups.make_newer(velero.backup(shop.namespace))
+
+    drill.holds(shop.takes_orders)
+    with drill.disruption(faults.namespace_deleted(shop.kube, shop.namespace), damage_within="2m"):
+        with drill.recovery("compare the store with what Velero knows, restore the newest that it knows"):
+            backups.restore_newest_known(shop.namespace)
+
+    assert drill.rta <= drill.objective.rto
+    assert drill.rpa <= drill.objective.rpo
+    assert shop.found(up_to=100) == 100, "every order that was sold before the backup that is known is back"
+
+
+@pytest.mark.drill(proves="the last backup does not expire while people decide", slow="7 minutes")
+def test_backup_is_restored_past_its_expiry(drill, shop, velero, backups, locations):
+    """A namespace is deleted; its only backup is kept for three minutes, and its time is over before the restore."""
+    shop.sell(100)
+    backup = velero.backup(shop.namespace, ttl="3m")
+    shop.sell(20)
+
+    drill.holds(shop.takes_orders)
+    with drill.disruption(faults.namespace_deleted(shop.kube, shop.namespace), damage_within="2m"):
+        with drill.recovery("let nothing expire, decide, restore, let go"):
+            locations.hold_back()
+            backups.outlast_expiry(backup)
             velero.restore(velero.newest(shop.namespace))
+            locations.let_go()
 
     assert drill.rta <= drill.objective.rto
     assert drill.rpa <= drill.objective.rpo

@@ -27,11 +27,11 @@ def test_ruined_volume_is_restored_in_place(drill, shop, cluster, velero, volume
     shop.sell(20)  # acknowledged after the backup: the data at risk
 
     drill.holds(shop.takes_orders)
-    with drill.disruption(ruin(shop.kube, shop.namespace, "data-shop-0", cluster.node), damage_within="1m"):
+    with drill.disruption(ruin(shop.kube, shop.namespace, shop.claim, cluster.node), damage_within="1m"):
         with drill.recovery("replace the volume by the newest completed backup's"):
             volumes.noticed(shop.takes_orders)
             backup = velero.newest(shop.namespace)
-            volumes.remove("shop", shop.namespace, "data-shop-0")
+            volumes.remove("shop", shop.namespace, shop.claim)
             velero.restore(backup)
 
     assert drill.rta <= drill.objective.rto
