@@ -75,6 +75,18 @@ def test_namespace_loses_what_was_sold_after_the_backup_and_nothing_else(held: H
     assert identity["volume_bytes"] > 1_000_000, "an empty volume's backup would be smaller than any database"
 
 
+def test_backup_and_restore_leave_their_lines_in_the_audit_log(held: Held) -> None:
+    said = (held.directory / NAMESPACE / "commands.log").read_text()
+    asked = re.findall(r"\b(backup|restore) create (\S+)", said)
+    lines = [json.loads(line) for line in (held.directory / NAMESPACE / "audit.jsonl").read_text().splitlines()]
+    assert [(line["action"], line["resource"]) for line in lines] == [(f"{kind}_create", name) for kind, name in asked]
+    assert {line["status"] for line in lines} == {"success"}
+    for line in lines:
+        assert list(line) == ["timestamp", "action", "user", "resource", "status", "details"]
+        assert line["timestamp"].endswith("Z")
+    assert lines[0]["details"].keys() >= {"namespaces", "storage_location", "size"}
+
+
 def test_etcd_forgets_what_came_after_the_snapshot_and_the_cluster_works(held: Held) -> None:
     record = held.records[ETCD]
     assert 10 <= record["achieved"]["writes"]["lost"] < record["achieved"]["writes"]["acknowledged"]
