@@ -96,6 +96,7 @@ class Locations:
         with self._drill.step(
             "look at schedules and storage locations", "velero schedule get; velero backup-location get"
         ):
+            self._velero.run("schedule", "get", timeout_s=30)
             self._velero.run("backup-location", "get", timeout_s=30)
         if self._drill.leaves_out("procedure"):
             return
