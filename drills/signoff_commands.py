@@ -128,7 +128,8 @@ def actions(
     elif found:
         _print(_table(found, overdue))
     if not as_json:
-        typer.echo(f"{len(found)} actions, {sum(overdue)} overdue" if found else "no actions")
+        counted = "1 action" if len(found) == 1 else f"{len(found)} actions"
+        typer.echo(f"{counted}, {sum(overdue)} overdue" if found else "no actions")
     if any(overdue):
         raise typer.Exit(1)
 

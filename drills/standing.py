@@ -162,8 +162,8 @@ def supplied(record: Record, run: Mapping[str, Any], signed: Iterable[SignOff]) 
     """
     known: dict[str, Any] = {
         **(record.get("meta") or {}),
-        "deviations": list(record.get("deviations") or []),
-        "relaxed_controls": list(record.get("relaxed_controls") or []),
+        # An empty list says that there were none; a record without one says nothing.
+        **{name: list(record[name]) for name in _EMPTY_IS_AN_ANSWER if record.get(name) is not None},
     }
     later: dict[str, Any] = {}
     for one in signed:
@@ -267,12 +267,18 @@ def _unsigned(record: Record, run: Mapping[str, Any], signed: Sequence[SignOff],
         gaps.append("sign-off.decision: whether the results are accepted")
     elif decided[-1].decision == "rejected":
         gaps.append(f"sign-off.decision: rejected by {decided[-1].by} at {decided[-1].utc}")
-    elif decided[-1].by.strip().lower() in operators(record, run, signed) and OWN_SIGN_OFF not in people["deviations"]:
+    elif _is_own(decided[-1], record, run, signed, people):
         gaps.append(f"sign-off.by: somebody other than {decided[-1].by}, who ran it")
     wanting = record["verdict"] == Verdict.MISSED or any(one.issues for one in signed)
     if wanting and not any(one.actions for one in signed):
         gaps.append("sign-off.actions: what is done about the issues, by whom and until when")
     return gaps
+
+
+def _is_own(one: SignOff, record: Record, run: Mapping[str, Any], signed: Sequence[SignOff], people: Record) -> bool:
+    """Whether an operator signed off, and nobody noted it as a deviation."""
+    noted = OWN_SIGN_OFF in people.get("deviations", ())
+    return not noted and one.by.strip().lower() in operators(record, run, signed)
 
 
 def standing(record: Record, run: Mapping[str, Any], signed: Iterable[SignOff]) -> Standing:

@@ -13,7 +13,7 @@ from drills.verdicts import Verdict
 from . import words
 from .changes import Before, find_before, read_about, what_changed
 from .executed import Command, Executed, executed, read_commands
-from .headline import Headline, headline
+from .headline import RANK, Headline, headline
 from .incident import Incident, draft
 from .view import Problem, View, read_run
 
@@ -206,7 +206,8 @@ def read_account(run_dir: Path, evidence_dir: Path | None = None) -> RunAccount:
     except UsageError as problem:
         signed, trouble = [], words.clean(problem)
     place = evidence_dir or run_dir.parent
-    drills = [_drill(f"drill-{number}", view, about, signed, place) for number, view in enumerate(views, 1)]
+    worst_first = sorted(views, key=lambda view: RANK[view.verdict])
+    drills = [_drill(f"drill-{number}", view, about, signed, place) for number, view in enumerate(worst_first, 1)]
     return RunAccount(run_dir.name, about, headline(views, problems), drills, problems, signed, trouble)
 
 

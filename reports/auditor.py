@@ -16,8 +16,8 @@ from drills.record import write_atomically
 from drills.verdicts import Verdict, worst
 
 from .controls import Control, Finding, Framework, Held, Support, findings, look_at, unknown_controls
-from .coverage import newest_of_each, page_environment
-from .frame import Evidence
+from .coverage import page_environment
+from .frame import Evidence, newest_of_each
 from .palette import VERDICT_ROLE, VERDICT_SIGN, VERDICT_WORD
 from .view import Problem
 from .words import clean, shortened

@@ -75,7 +75,7 @@ def trend(
     ] = None,
 ) -> None:
     """Draw RTA and RPA against their objectives over all runs; print each drill's newest, and what got worse."""
-    from .frame import TREND, read_evidence
+    from .frame import TREND, latest_line, read_evidence
     from .regression import newest_regressions
     from .trend import write_trend
 
@@ -88,6 +88,7 @@ def trend(
         write_trend(honest, writable(target), worse)
     except UsageError as error:
         refuse(error)
+    typer.echo(latest_line(honest))
     print_table(_newest(honest))
     for found in worse.values():
         for each in found:

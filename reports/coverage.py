@@ -26,7 +26,7 @@ from drills.record import write_atomically
 from drills.verdicts import Verdict, worst
 
 from .controls import named
-from .frame import Evidence
+from .frame import Evidence, newest_of_each
 from .maturity import Area, Programme, maturity
 from .palette import DARK, LIGHT, VERDICT_ROLE, VERDICT_SIGN, VERDICT_WORD, roles
 from .view import instant
@@ -222,16 +222,6 @@ def coverage(evidence: Evidence, evidence_dir: Path, as_of: datetime, plan: Plan
         as_of,
         f"plan {plan.version} ({plan.path.name})" if plan else "no plan: a proof is taken to last a quarter",
     )
-
-
-def newest_of_each(rows: pd.DataFrame) -> pd.DataFrame:
-    """Give the newest run of each drill, a row each; of several attempts in one run the worst."""
-    if rows.empty:
-        return rows
-    last = rows[rows["run"] == rows.groupby("drill")["run"].transform("max")]
-    rank = {verdict: sum(worst((verdict, other)) is verdict for other in Verdict) for verdict in Verdict}
-    order = last.assign(rank=[rank[Verdict(verdict)] for verdict in last["verdict"]])
-    return order.sort_values(["drill", "rank"], kind="stable").groupby("drill").tail(1).reset_index(drop=True)
 
 
 def moment_of(run_dir: Path) -> datetime:

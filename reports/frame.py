@@ -12,8 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from drills.errors import UsageError
+from drills.verdicts import Verdict, worst
 
 from . import index
+from .palette import VERDICT_WORD
 from .view import Problem
 
 COLUMNS = (
@@ -78,6 +80,26 @@ def read_evidence(evidence_dir: Path, columns: Sequence[str] = COLUMNS) -> Evide
     reading = index.read(evidence_dir, facts)
     table = _table(pd.DataFrame.from_records(reading.rows, columns=["run", "folder", "digest", *facts]), evidence_dir)
     return Evidence(table[list(columns)], reading.problems, reading.contradictions)
+
+
+def newest_of_each(rows: pd.DataFrame) -> pd.DataFrame:
+    """Give the newest run of each drill, a row each; of several attempts in one run the worst."""
+    if rows.empty:
+        return rows
+    last = rows[rows["run"] == rows.groupby("drill")["run"].transform("max")]
+    rank = {verdict: sum(worst((verdict, other)) is verdict for other in Verdict) for verdict in Verdict}
+    order = last.assign(rank=[rank[Verdict(verdict)] for verdict in last["verdict"]])
+    return order.sort_values(["drill", "rank"], kind="stable").groupby("drill").tail(1).reset_index(drop=True)
+
+
+def latest_line(honest: pd.DataFrame) -> str:
+    """Say how the newest run of every drill went, verdict first: the first line of what tells of all runs."""
+    newest = newest_of_each(honest)
+    verdict = worst(Verdict(each) for each in newest["verdict"])
+    missed = newest.loc[newest["verdict"] == str(Verdict.MISSED), "drill"]
+    told = f"missed an objective when last held: {', '.join(missed)}; " if len(missed) else ""
+    counted = "1 drill" if len(newest) == 1 else f"{len(newest)} drills"
+    return f"{VERDICT_WORD[verdict]}: {told}the newest runs of {counted}"
 
 
 def _table(table: pd.DataFrame, evidence_dir: Path) -> pd.DataFrame:

@@ -10,6 +10,9 @@ from .palette import VERDICT_WORD
 from .view import Problem, View
 from .words import seconds
 
+RANK = {verdict: sum(worst((verdict, other)) is not verdict for other in Verdict) for verdict in Verdict}
+"""How many verdicts are worse than each."""
+
 
 @dataclass(frozen=True)
 class Headline:

@@ -60,9 +60,10 @@ def assessment_results(run_dir: Path) -> dict[str, Any]:
     judged = [(control, found) for control, found in rows if any(_said(each) for each in found)]
     about = held[0].evidence["run"]
     plan = uuid5(seed, "plan")
+    verdict = worst(each.view.verdict for each in held)
     result: dict[str, Any] = {
         "uuid": str(uuid5(seed, "result")),
-        "title": f"Disaster recovery drills, run {run_dir.name}: {worst(each.view.verdict for each in held)}",
+        "title": f"Disaster recovery drills, run {run_dir.name}: {verdict}",
         "description": "Real failures, real recovery, and what was achieved against what was promised.",
         "start": _stamp(about.get("started_utc"), held, "started_utc"),
         "end": _stamp(about.get("ended_utc"), held, "ended_utc"),
@@ -75,7 +76,7 @@ def assessment_results(run_dir: Path) -> dict[str, Any]:
     return {
         "uuid": str(seed),
         "metadata": {
-            "title": "Disaster recovery drills",
+            "title": f"{verdict}: disaster recovery drills, run {run_dir.name}",
             "last-modified": max([result["end"], *changed]),
             "version": _line(held[0].value("harness.version") or "unknown"),
             "oscal-version": _trestle_version(),

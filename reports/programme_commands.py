@@ -14,6 +14,7 @@ from drills.errors import UsageError
 
 from .console import EVIDENCE_DIR, EvidenceOption, RunArgument, find_run, grid, print_table, refuse, writable
 from .palette import VERDICT_WORD
+from .results import read_results
 from .words import shortened
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def oscal(
         target = write_oscal(run_dir, writable(out or evidence / f"oscal-{run_dir.name}.json"))
     except UsageError as error:
         refuse(error)
+    typer.echo(read_results(run_dir, evidence).first_line)
     typer.echo(f"written: {target}")
 
 

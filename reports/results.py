@@ -15,14 +15,11 @@ from drills.standing import SignOff, Standing
 from drills.verdicts import Verdict, worst
 
 from .changes import read_about
-from .headline import Headline, headline
+from .headline import RANK, Headline, headline
 from .view import Problem, View, read_run
 from .words import clean, shortened
 
 _LINE = 600  # columns of the first line: a reason can hold a whole stack trace, and the line must stay one
-
-_RANK = {verdict: sum(worst((verdict, other)) is not verdict for other in Verdict) for verdict in Verdict}
-"""How many verdicts are worse than each."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ class Results:
     @property
     def worst_first(self) -> list[Result]:
         """The drills, those that missed before those that proved nothing, and those that met their objectives last."""
-        return sorted(self.drills, key=lambda result: _RANK[result.view.verdict])
+        return sorted(self.drills, key=lambda result: RANK[result.view.verdict])
 
     def standings(self) -> dict[Standing, int]:
         """Count the drills by what their evidence amounts to; those that none has are left out."""

@@ -26,6 +26,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from drills.verdicts import Verdict
 
+from .frame import latest_line
 from .palette import LIGHT, VERDICT_WORD
 from .picture import (
     NARROW_IN,
@@ -58,16 +59,26 @@ Worse = Mapping[str, Sequence[Regression]]
 
 def write_trend(table: pd.DataFrame, path: Path, worse: Worse | None = None) -> Path:
     """Write trend.png from the rows of `Evidence.honest`; `worse` as `newest_regressions` finds it in them."""
-    return save_png(draw_trend(table, worse), path)
+    return save_png(draw_trend(table, worse, first_line=True), path)
 
 
-def draw_trend(table: pd.DataFrame, worse: Worse | None = None, *, narrow: bool = False) -> Figure:
-    """Draw the trend of each drill in a table; an empty table gives a picture that says so."""
+def draw_trend(
+    table: pd.DataFrame, worse: Worse | None = None, *, first_line: bool = False, narrow: bool = False
+) -> Figure:
+    """Draw the trend of each drill in a table; an empty table gives a picture that says so.
+
+    Args:
+        table: the rows of `Evidence.honest`.
+        worse: what was worse than usual; found in the table if not given.
+        first_line: say first how the newest runs went, for a picture that stands alone.
+        narrow: for a telephone.
+
+    """
     with drawing():
-        return _draw(table, newest_regressions(table) if worse is None else worse, narrow=narrow)
+        return _draw(table, newest_regressions(table) if worse is None else worse, first_line, narrow)
 
 
-def _draw(table: pd.DataFrame, worse: Worse, *, narrow: bool) -> Figure:
+def _draw(table: pd.DataFrame, worse: Worse, first_line: bool, narrow: bool) -> Figure:
     width_in = NARROW_IN if narrow else WIDE_IN
     if table.empty:
         figure = blank(width_in, 0.6)
@@ -79,9 +90,13 @@ def _draw(table: pd.DataFrame, worse: Worse, *, narrow: bool) -> Figure:
     key = _key(width_in - 0.3)
     above_in = _ABOVE_IN + (0.16 if narrow else 0)
     row_in = above_in + _PLOT_IN + _BELOW_IN + ((_PLOT_IN + _BELOW_IN + 0.25) if narrow else 0)
-    height_in = key.height_in + 0.15 + row_in * len(groups)
+    line_in = 0.3 if first_line else 0.0
+    height_in = line_in + key.height_in + 0.15 + row_in * len(groups)
     figure = blank(width_in, height_in)
-    top = height_in - key.height_in - 0.15
+    if first_line:
+        words = fitted(latest_line(table), width_in - 0.3, SIZE + 2, "bold")
+        figure.text(0.15 / width_in, 1 - 0.1 / height_in, words, va="top", fontsize=SIZE + 2, fontweight="bold")
+    top = height_in - line_in - key.height_in - 0.15
     key.draw(panel_for_key(figure, 0.15, top, width_in - 0.3))
     for name, rows in groups:
         place = (top - 0.06) / height_in
@@ -166,6 +181,8 @@ def _panel(
             markeredgewidth=0, zorder=6 if verdict is Verdict.MISSED else 5, clip_on=False,
         )  # fmt: skip
     never = (verdicts == str(Verdict.MISSED)) & ~np.isfinite(y)
+    if figure_name == "rpa_s":  # where no write was acknowledged, there was none to read back
+        never &= rows["acknowledged"].fillna(0).to_numpy(dtype="float64") > 0
     axes.plot(
         x[never], np.full(never.sum(), 0.97), linestyle="none", marker="^", markersize=size + 2, color=LIGHT.bad,
         transform=axes.get_xaxis_transform(), clip_on=False, markeredgewidth=0, zorder=6,
@@ -195,7 +212,8 @@ def _scale(axes: Axes, y: np.ndarray, high: np.ndarray, limits: np.ndarray) -> b
     top = max(largest, float(promised.max()) if promised.size else 0.0, 1.0)
     log = promised.size > 0 and float(promised.max()) > max(_FAR * largest, 10.0)
     if log:
-        axes.set_yscale("symlog", linthresh=1.0, linscale=0.35)
+        # The first second keeps an eighth of the height, whatever is above: the labels of 0 s and 1 s need it.
+        axes.set_yscale("symlog", linthresh=1.0, linscale=max(0.35, 0.15 * np.log10(top * 2.2)))
         axes.set_ylim(0, top * 2.2)
         label_seconds(axes, "y", log_ticks(top * 2.2, 5))
     else:
