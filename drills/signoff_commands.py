@@ -75,10 +75,13 @@ def sign_off(
         run_dir, by=by, role=role, decision=decision, drill=drill, supplied=supplied or (), issues=issue or (),
         actions=action or (), comment=comment, same_person=same_person, key=key,
     )  # fmt: skip
-    typer.echo(f"{one.decision}: {one.run}{f'/{one.drill}' if one.drill else ''} by {one.by} ({one.role})")
+    found = _validated(run_dir)
+    verdict = found.verdicts.get(one.drill or "", found.verdict)
+    what = f"{one.run}/{one.drill}" if one.drill else one.run
+    typer.echo(f"{verdict}, {one.decision}: {what} by {one.by} ({one.role})")
     for each in one.actions:
         typer.echo(f"action {each.id}, {each.state}: {each.text} ({each.owner}, due {each.due})")
-    _tell(_validated(run_dir))
+    _tell(found)
 
 
 def validate(
