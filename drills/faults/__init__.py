@@ -82,6 +82,12 @@ from drills.faults.cluster import ClusterDeleted, HostLost, cluster_deleted, hos
 from drills.faults.controlplane import ControlPlaneLost, control_plane_lost  # noqa: E402
 from drills.faults.drain import NodeDrained, node_drained  # noqa: E402
 from drills.faults.etcd import EtcdWiped, etcd_wiped  # noqa: E402
+from drills.faults.gitops import (  # noqa: E402
+    DefinitionsDeleted,
+    ServiceCutOff,
+    definitions_deleted,
+    service_cut_off,
+)
 from drills.faults.member import EtcdMembersLost, etcd_members_lost  # noqa: E402
 from drills.faults.namespace import NamespaceDeleted, namespace_deleted  # noqa: E402
 from drills.faults.network import (  # noqa: E402
@@ -112,6 +118,7 @@ __all__ = [
     "ClusterDeleted",
     "ControlPlaneLost",
     "CopyRestored",
+    "DefinitionsDeleted",
     "DnsDown",
     "EtcdMembersLost",
     "EtcdWiped",
@@ -125,6 +132,7 @@ __all__ = [
     "ObjectStoreUnreachable",
     "PodKilled",
     "SecretsDeleted",
+    "ServiceCutOff",
     "ServiceDown",
     "ServicesLeadNowhere",
     "Together",
@@ -133,6 +141,7 @@ __all__ = [
     "cluster_deleted",
     "control_plane_lost",
     "copy_restored",
+    "definitions_deleted",
     "dns_down",
     "etcd_members_lost",
     "etcd_wiped",
@@ -147,6 +156,7 @@ __all__ = [
     "pod_killed",
     "schedule_paused",
     "secrets_deleted",
+    "service_cut_off",
     "service_down",
     "services_lead_nowhere",
     "together",

@@ -5,6 +5,7 @@ from drills.procedures.controlplane import ControlPlane, SavedControlPlane
 from drills.procedures.etcd import EtcdSnapshots, Snapshot
 from drills.procedures.failover import Failover, Strategy
 from drills.procedures.locations import Locations
+from drills.procedures.gitops import Bundle, GitOps
 from drills.procedures.members import EtcdMembers
 from drills.procedures.network import Network
 from drills.procedures.node import Nodes
@@ -23,11 +24,13 @@ __all__ = [
     "Backup",
     "BackupOperator",
     "Backups",
+    "Bundle",
     "ControlPlane",
     "Controllers",
     "EtcdMembers",
     "EtcdSnapshots",
     "Failover",
+    "GitOps",
     "HostRebuild",
     "Locations",
     "Network",
