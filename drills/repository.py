@@ -37,12 +37,13 @@ class Repository:
     """A clone, and the server that it is pushed to.
 
     Args:
-        clone: a directory of the repository's own; made by the first commit.
+        clone: a directory of the repository's own, made if need be.
         urls: the ways to the server, asked for every time; tried one after the other.
 
     """
 
     def __init__(self, clone: Path, urls: Callable[[], Sequence[str]]) -> None:
+        clone.mkdir(parents=True, exist_ok=True)
         self.clone = clone
         self.urls = urls
         self._lock = threading.Lock()  # one index, whoever commits
@@ -63,7 +64,6 @@ class Repository:
         """
         with self._lock:
             if not (self.clone / ".git").exists():
-                self.clone.mkdir(parents=True, exist_ok=True)
                 self._git("init", "--quiet", f"--initial-branch={BRANCH}")
             for name, text in files.items():
                 path = self.clone / name

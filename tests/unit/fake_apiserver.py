@@ -195,6 +195,20 @@ def _selected(manifest: Manifest, query: dict[str, str]) -> bool:
     ).items()
 
 
+def _merged(target: Manifest, patch: Manifest) -> Manifest:
+    """Merge as RFC 7396 has it: mappings all the way down, and null takes away."""
+    result = dict(target)
+    for key, value in patch.items():
+        if isinstance(value, dict):
+            former = result.get(key)
+            result[key] = _merged(former if isinstance(former, dict) else {}, value)
+        elif value is None:
+            result.pop(key, None)
+        else:
+            result[key] = value
+    return result
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
@@ -282,8 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.command == "GET":
             self._answer(200, found)
         elif self.command == "PATCH":
-            merged = {key: {**found.get(key, {}), **value} for key, value in body.items()}
-            self._answer(200, fake.put(collection, {**found, **merged}))
+            self._answer(200, fake.put(collection, _merged(found, body)))
         elif self.command == "POST" and sub == "eviction" and fake.budget_refuses:
             self._refuse(
                 429,

@@ -345,7 +345,7 @@ def test_cordon_and_uncordon(api, kube):
     kube.cordon("worker")
     assert kube.get("Node", "worker")["spec"]["unschedulable"] is True
     kube.uncordon("worker")
-    assert not kube.get("Node", "worker")["spec"]["unschedulable"]
+    assert not kube.get("Node", "worker")["spec"].get("unschedulable")
 
 
 def test_deletion_says_how_much_grace(api, kube):

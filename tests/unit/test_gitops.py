@@ -1,0 +1,296 @@
+"""Commits as a ledger, on a real repository and a fake API; the faults and checks of a GitOps controller, on fakes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from datetime import UTC, datetime
+
+import pytest
+
+from drills.clock import FakeClock
+from drills.errors import BadReading, UsageError, WriteRefused
+from drills.faults import BlastRadius
+from drills.faults.gitops import definitions_deleted, service_cut_off
+from drills.kube import Kube
+from drills.ledger import GENESIS, Row
+from drills.procedures.gitops import _errors, _well
+from drills.repository import CommitLedger, Repository
+
+from .fake_apiserver import CUSTOM, Answer, FakeApiServer
+
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+SERVICES, CONFIG_MAPS = (f"/api/v1/namespaces/shop/{plural}" for plural in ("services", "configmaps"))
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
+APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
+
+
+@pytest.fixture
+def api(monkeypatch):
+    kinds = [{"name": "applications", "kind": "Application", "namespaced": True}]
+    monkeypatch.setitem(CUSTOM, "argoproj.io/v1alpha1", kinds)
+    server = FakeApiServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def kube(api, tmp_path):
+    return Kube(api.kubeconfig(tmp_path))
+
+
+# The repository
+
+
+@pytest.fixture
+def server(tmp_path):
+    path = tmp_path / "server.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", path], check=True)
+    return path
+
+
+@pytest.fixture
+def repository(tmp_path, server):
+    return Repository(tmp_path / "clone", lambda: [str(server)])
+
+
+def on(server, *command):
+    return subprocess.run(["git", "-C", server, *command], check=True, capture_output=True, text=True).stdout
+
+
+def test_a_commit_is_pushed_and_its_revision_is_the_servers(repository, server):
+    assert repository.head() == ""
+    revision = repository.commit({"web/page.yaml": "kind: Page"}, "the first page")
+    assert revision == repository.head() == on(server, "rev-parse", "main").strip()
+    assert on(server, "show", "main:web/page.yaml") == "kind: Page"
+
+
+def test_a_push_that_failed_is_brought_along_by_the_next_one(repository, server):
+    repository.commit({"a": "1"}, "one")
+    server.rename(server.with_suffix(".away"))
+    with pytest.raises(WriteRefused, match=r"^git push: "):
+        repository.commit({"b": "2"}, "two")
+    server.with_suffix(".away").rename(server)
+    repository.commit({"c": "3"}, "three")
+    assert on(server, "log", "--format=%s", "main").split() == ["three", "two", "one"]
+
+
+def test_another_way_is_tried_where_one_leads_nowhere(tmp_path, server):
+    repository = Repository(tmp_path / "clone", lambda: [str(tmp_path / "nowhere"), str(server)])
+    assert repository.commit({"a": "1"}, "one") == on(server, "rev-parse", "main").strip()
+    with pytest.raises(WriteRefused, match="no way to the git server"):
+        Repository(tmp_path / "clone", list).head()
+
+
+def test_a_repository_that_the_harness_runs_in_is_left_alone(repository, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "somebody-elses"))
+    repository.commit({"a": "1"}, "one")
+    monkeypatch.delenv("GIT_DIR")
+    assert not (tmp_path / "somebody-elses").exists()
+    assert on(server, "log", "--format=%an %ae", "main") == "drills drills@drills.invalid\n"
+
+
+# The ledger
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def ledger(repository, kube, clock):
+    return CommitLedger(
+        repository, kube, "shop", ("releases", "argocd"), directory="releases", allowed_s=15.0, clock=clock
+    )
+
+
+def rows(n):
+    found, prev = [], GENESIS
+    for seq in range(1, n + 1):
+        found.append(Row.chained(seq, prev, f"release {seq}", "2026-01-01T00:00:00Z"))
+        prev = found[-1].digest
+    return found
+
+
+def deploy(api, server, *, status="Synced", revision="main"):
+    """What Argo CD does: the repository's ConfigMap into the cluster, and the revision into the Application."""
+    api.put(CONFIG_MAPS, json.loads(on(server, "show", f"{revision}:releases/releases.json")))
+    sync = {"status": status, "revision": on(server, "rev-parse", revision).strip()}
+    api.put(APPLICATIONS, {"metadata": {"name": "releases"}, "status": {"sync": sync}})
+
+
+def reading(ledger):
+    """Take one reading; why it is bad, "" for a good one."""
+    probe = ledger.deploys_commits
+    try:
+        asyncio.run(probe.ask(probe.ways()[0], 1.0))
+    except BadReading as bad:
+        return str(bad)
+    return ""
+
+
+def test_rows_are_read_back_from_the_cluster(ledger, api, server):
+    written = rows(3)
+    for row in written:
+        ledger.append(row, 5.0)
+    with pytest.raises(WriteRefused, match="releases is not there at no revision"):
+        ledger.read()
+    deploy(api, server)
+    assert ledger.read() == written
+
+
+@pytest.mark.parametrize(("status", "revision"), [("OutOfSync", "main"), ("Synced", "main~1")])
+def test_what_is_not_yet_deployed_is_not_read_as_lost(ledger, api, server, status, revision):
+    for row in rows(2):
+        ledger.append(row, 5.0)
+    deploy(api, server, status=status, revision=revision)
+    with pytest.raises(WriteRefused, match=f"the Application releases is {status} at "):
+        ledger.read()
+
+
+def test_a_commit_that_the_git_server_lost_is_lost(ledger, api, server):
+    for row in rows(2):
+        ledger.append(row, 5.0)
+    on(server, "update-ref", "refs/heads/main", "main~1")
+    deploy(api, server)
+    assert ledger.read() == rows(1)
+
+
+def test_a_commit_may_be_missing_for_as_long_as_is_allowed(ledger, api, server, clock):
+    first, second, third = rows(3)
+    assert reading(ledger) == "no commit is deployed"
+    ledger.append(first, 5.0)
+    deploy(api, server)
+    assert reading(ledger) == ""
+    clock.advance(60)
+    ledger.append(second, 5.0)
+    clock.advance(14)
+    ledger.append(third, 5.0)
+    assert reading(ledger) == ""
+    clock.advance(2)
+    assert reading(ledger) == "commit 2 is not deployed 16 s after its push"
+    deploy(api, server, revision="main~1")
+    assert reading(ledger) == ""
+    clock.advance(14)
+    assert reading(ledger) == "commit 3 is not deployed 16 s after its push"
+
+
+def test_an_api_server_in_trouble_is_a_bad_reading(ledger, api, server):
+    ledger.append(*rows(1), 5.0)
+    deploy(api, server)
+    api.always = Answer(503)
+    assert "503" in reading(ledger)
+    with pytest.raises(WriteRefused, match="503"):
+        ledger.read()
+
+
+# The faults
+
+
+@pytest.fixture
+def definitions(api):
+    for name, group in (("applications", "argoproj.io"), ("appprojects", "argoproj.io"), ("backups", "velero.io")):
+        api.put(DEFINITIONS, {"metadata": {"name": f"{name}.{group}", "uid": name}, "spec": {"group": group}})
+
+
+@pytest.mark.usefixtures("definitions")
+def test_deleted_definitions_are_proved_gone_once_all_are(api, kube):
+    fault = definitions_deleted(kube, "argoproj.io")
+    assert fault.blast_radius is BlastRadius.CLUSTER
+    assert fault.target == "definitions of argoproj.io: applications.argoproj.io, appprojects.argoproj.io"
+    assert fault.proof() == []
+    fault.inject()
+    assert [one["metadata"]["name"] for one in kube.list("CustomResourceDefinition")] == ["backups.velero.io"]
+    assert fault.proof() == [
+        "definition applications.argoproj.io with uid applications is gone",
+        "definition appprojects.argoproj.io with uid appprojects is gone",
+    ]
+    api.put(DEFINITIONS, {"metadata": {"name": "x", "uid": "appprojects"}, "spec": {"group": "argoproj.io"}})
+    assert fault.proof() == [], "one of them is still there"
+    api.always = Answer(503)
+    assert fault.proof() == []
+
+
+@pytest.mark.usefixtures("definitions")
+def test_deleting_definitions_wants_some(kube):
+    with pytest.raises(UsageError, match=r"accepted: one of argoproj\.io, velero\.io"):
+        definitions_deleted(kube, "example.org")
+
+
+@pytest.fixture
+def service(api):
+    api.put(SERVICES, {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}}})
+    lead(api, [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}])
+
+
+def lead(api, endpoints):
+    labels = {"kubernetes.io/service-name": "web"}
+    api.put(SLICES, {"metadata": {"name": "web-1", "labels": labels}, "endpoints": endpoints})
+
+
+@pytest.mark.usefixtures("service")
+def test_a_service_that_is_cut_off_is_proved_by_its_endpoints(api, kube):
+    fault = service_cut_off(kube, "shop", "web")
+    assert fault.proof() == []
+    fault.inject()
+    assert fault.proof() == [], "it still leads to a pod"
+    lead(api, [{"addresses": ["10.0.0.1"], "conditions": {"ready": False}}])
+    assert fault.proof() == ["service/shop/web has no endpoint"]
+    lead(api, None)
+    assert fault.proof() == ["service/shop/web has no endpoint"]
+    api.remove(SERVICES, "web")
+    assert fault.proof() == [], "a Service that is gone is other damage"
+    api.always = Answer(503)
+    assert fault.proof() == []
+
+
+@pytest.mark.usefixtures("service")
+def test_healing_a_service_takes_away_only_what_the_fault_added(api, kube):
+    fault = service_cut_off(kube, "shop", "web")
+    fault.heal()
+    assert not [verb for verb, _ in api.log if verb == "PATCH"], "there was nothing to heal"
+    fault.inject()
+    assert kube.get("Service", "web", "shop")["spec"]["selector"] == {"app": "web", "drills.dev/nowhere": "yes"}
+    fault.heal()
+    assert kube.get("Service", "web", "shop")["spec"]["selector"] == {"app": "web"}
+    api.remove(SERVICES, "web")
+    fault.heal()
+
+
+@pytest.mark.usefixtures("service")
+def test_cutting_off_wants_a_service_that_leads_to_pods(api, kube):
+    with pytest.raises(UsageError, match="found none of that name"):
+        service_cut_off(kube, "shop", "other")
+    lead(api, [])
+    with pytest.raises(UsageError, match="found one without endpoints"):
+        service_cut_off(kube, "shop", "web")
+
+
+# The Applications
+
+
+WELL = {"reconciledAt": "2026-01-01T12:00:05Z", "sync": {"status": "Synced"}, "health": {"status": "Healthy"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "well"),
+    [
+        ({}, True),
+        ({"reconciledAt": "2026-01-01T11:59:59Z"}, False),
+        ({"sync": {"status": "OutOfSync"}}, False),
+        ({"health": {"status": "Progressing"}}, False),
+        ({"health": None}, False),
+    ],
+)
+def test_an_application_is_well_by_what_was_found_since_then(changes, well):
+    since = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert _well({"metadata": {"name": "web"}, "status": {**WELL, **changes}}, since) is well
+    assert not _well({"metadata": {"name": "web"}}, since)
+
+
+def test_only_a_failed_comparison_says_that_it_cannot_be_compared():
+    conditions = [{"type": "SharedResourceWarning", "message": "a"}, {"type": "ComparisonError", "message": "refused"}]
+    assert _errors({"status": {"conditions": conditions}}) == ["refused"]
+    assert _errors({}) == []
