@@ -117,7 +117,8 @@ class CommitLedger:
     All rows are in one ConfigMap, so that the hundredth commit takes no longer to deploy than the first.
 
     Attributes:
-        deploys_commits: the probe of those who push: what was pushed some time ago is in the cluster.
+        deploys_commits: the probe of those who push: the last push was taken, and what was taken some time ago is in
+            the cluster.
 
     """
 
@@ -147,10 +148,11 @@ class CommitLedger:
         self._allowed_s = allowed_s
         self._clock = clock or SystemClock()
         self._rows: dict[str, str] = {}
+        self._refusal = ""  # of the last push
         self._waiting: dict[int, float] = {}  # when rows were acknowledged that were not seen in the cluster yet
         self._lock = threading.Lock()
         self.deploys_commits: Probe = callable_probe(
-            f"a commit is deployed within {allowed_s:g} s", self._deploys, role="user", interval_s=0.1
+            f"a commit is taken, and deployed within {allowed_s:g} s", self._deploys, role="user", interval_s=0.1
         )
 
     def append(self, row: Row, timeout_s: float) -> None:
@@ -167,7 +169,12 @@ class CommitLedger:
             "metadata": {"name": self.CONFIG_MAP},
             "data": self._rows,
         }
-        self._repository.commit({self._file: json.dumps(manifest, indent=1)}, f"release {row.seq}", timeout_s)
+        try:
+            self._repository.commit({self._file: json.dumps(manifest, indent=1)}, f"release {row.seq}", timeout_s)
+        except WriteRefused as refusal:
+            self._refusal = str(refusal)
+            raise
+        self._refusal = ""
         with self._lock:
             self._waiting[row.seq] = self._clock.monotonic()
 
@@ -192,6 +199,8 @@ class CommitLedger:
         return [Row(**json.loads(text)) for _, text in sorted((found.get("data") or {}).items())]
 
     def _deploys(self, timeout_s: float) -> None:
+        if self._refusal:
+            raise BadReading(f"the last commit was not taken: {self._refusal}")
         try:
             found = self._kube.get("ConfigMap", self.CONFIG_MAP, self._namespace, timeout_s=timeout_s) or {}
         except KubeError as error:

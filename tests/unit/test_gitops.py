@@ -177,6 +177,21 @@ def test_a_commit_may_be_missing_for_as_long_as_is_allowed(ledger, api, server, 
     assert reading(ledger) == "commit 3 is not deployed 16 s after its push"
 
 
+def test_a_push_that_was_not_taken_is_a_bad_reading_until_one_is(ledger, api, server):
+    first, second, third = rows(3)
+    ledger.append(first, 5.0)
+    deploy(api, server)
+    server.rename(server.with_suffix(".away"))
+    with pytest.raises(WriteRefused):
+        ledger.append(second, 5.0)
+    assert reading(ledger).startswith("the last commit was not taken: git push: ")
+    server.with_suffix(".away").rename(server)
+    ledger.append(third, 5.0)
+    assert reading(ledger) == ""
+    deploy(api, server)
+    assert ledger.read() == [first, second, third], "the one without acknowledgement came along"
+
+
 def test_an_api_server_in_trouble_is_a_bad_reading(ledger, api, server):
     ledger.append(*rows(1), 5.0)
     deploy(api, server)
