@@ -5,23 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from drills.clock import FakeClock
-from drills.errors import BadReading, UsageError, WriteRefused
+from drills.commands import Commands
+from drills.drill import Drill
+from drills.errors import BadReading, UsageError, WaitTimeout, WriteRefused
 from drills.faults import BlastRadius
 from drills.faults.gitops import definitions_deleted, service_cut_off
+from drills.history import History
 from drills.kube import Kube
 from drills.ledger import GENESIS, Row
-from drills.procedures.gitops import _errors, _well
+from drills.objectives import Objective
+from drills.procedures.gitops import Bundle, GitOps, _errors, _well
 from drills.repository import CommitLedger, Repository
 
 from .fake_apiserver import CUSTOM, Answer, FakeApiServer
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 SERVICES, CONFIG_MAPS = (f"/api/v1/namespaces/shop/{plural}" for plural in ("services", "configmaps"))
+DEPLOYMENTS = "/apis/apps/v1/namespaces/shop/deployments"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
 
@@ -303,6 +308,117 @@ def test_an_application_is_well_by_what_was_found_since_then(changes, well):
     since = datetime(2026, 1, 1, 12, tzinfo=UTC)
     assert _well({"metadata": {"name": "web"}, "status": {**WELL, **changes}}, since) is well
     assert not _well({"metadata": {"name": "web"}}, since)
+
+
+# The procedure
+
+
+@pytest.fixture
+def told(tmp_path):
+    """What kubectl was told."""
+    path = tmp_path / "told"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def gitops(api, kube, repository, tmp_path, told):
+    """Make the procedure of a drill, with parts of it left out."""
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f'#!/bin/sh\nshift 2\nprintf "%s\\n" "$*" >> {told}\n')
+    kubectl.chmod(0o755)
+
+    def make(*sabotage):
+        history = History(None, tmp_path / "history.jsonl")
+        commands = Commands(tmp_path / "commands.log", history)
+        drill = Drill("outage", Objective("1h"), history, commands, sabotage=sabotage, patience=2.0)
+        bundle = Bundle({"shop": tmp_path / "shop.json"}, repository, "git://git/platform.git", ("web", "releases"))
+        return GitOps(drill, kube, kubectl, tmp_path / "kubeconfig", bundle), drill
+
+    return make
+
+
+def checks(drill):
+    return {event.fields["name"]: event.fields["ok"] for event in drill.history.events("check")}
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+def test_drift_is_met_once_it_is_as_before(api, kube, gitops, corrected):
+    api.put(DEPLOYMENTS, {"metadata": {"name": "web"}, "spec": {"replicas": 2}})
+    procedure, drill = gitops()
+    procedure.someone_scales("web", "shop", 3)
+    assert kube.get("Deployment", "web", "shop")["spec"]["replicas"] == 3
+    if corrected:
+        api.later(0.3, kube.patch, "Deployment", "web", {"spec": {"replicas": 2}}, "shop")
+    procedure.drift_is_corrected()
+    assert checks(drill) == {"drift of deployment/web is corrected": corrected}
+
+
+APPLY = "apply --server-side --force-conflicts --filename"
+
+
+@pytest.mark.usefixtures("service")
+def test_a_service_is_reconnected_by_its_manifests(gitops, told, tmp_path):
+    procedure, drill = gitops()
+    procedure.reconnect("shop", "web")
+    assert told.read_text().splitlines() == [
+        "-n shop get endpointslices -l kubernetes.io/service-name=web",
+        f"{APPLY} {tmp_path}/shop.json",
+    ]
+    steps = [event.fields["name"] for event in drill.history.events("step") if event.fields["state"] == "ended"]
+    assert steps == ["look where the Service leads", "apply its manifests again", "the Service leads to its pods"]
+
+
+def test_sabotaged_it_is_not_reconnected(api, gitops, told):
+    procedure, _ = gitops("procedure")
+    lead(api, [])
+    with pytest.raises(WaitTimeout, match="web leads to a pod"):
+        procedure.reconnect("shop", "web")
+    assert APPLY not in told.read_text()
+
+
+@pytest.mark.parametrize(("sabotage", "restored"), [((), True), (("procedure",), False)])
+def test_applications_are_restored_from_the_repository(gitops, repository, told, sabotage, restored):
+    repository.commit({"applications/web.json": "{}"}, "one")
+    procedure, _ = gitops(*sabotage)
+    procedure.restore_applications()
+    assert ("apply --server-side --filename" in told.read_text()) is restored
+    assert ("/applications" in told.read_text()) is restored
+
+
+def put_application(api, name, **changes):
+    now = (datetime.now(UTC) + timedelta(seconds=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    status = {**WELL, "reconciledAt": now, **changes}
+    api.put(APPLICATIONS, {"metadata": {"name": name}, "status": status})
+
+
+def test_every_application_must_have_been_well_though_not_all_at_once(api, gitops):
+    procedure, _ = gitops()
+    put_application(api, "web")
+    put_application(api, "releases", sync={"status": "OutOfSync"})
+
+    def turn():
+        put_application(api, "web", sync={"status": "OutOfSync"})
+        put_application(api, "releases")
+
+    api.later(0.7, turn)
+    procedure.applications_are_well()
+
+
+def test_an_application_that_is_not_well_is_named(api, gitops):
+    procedure, _ = gitops()
+    put_application(api, "web")
+    put_application(api, "releases", conditions=[{"type": "ComparisonError", "message": "connection refused"}])
+    put_application(api, "releases", health={"status": "Degraded"})
+    with pytest.raises(WaitTimeout, match=r"web Synced Healthy, compared .*; releases Synced Degraded, compared"):
+        procedure.applications_are_well()
+
+
+def test_an_argo_cd_without_kinds_has_no_application_that_is_well(api, gitops, monkeypatch):
+    monkeypatch.delitem(CUSTOM, "argoproj.io/v1alpha1")
+    procedure, _ = gitops()
+    with pytest.raises(WaitTimeout, match="synced and healthy: not within"):
+        procedure.applications_are_well()
 
 
 def test_only_a_failed_comparison_says_that_it_cannot_be_compared():
