@@ -4,8 +4,8 @@ from drills.procedures.backups import Backups
 from drills.procedures.controlplane import ControlPlane, SavedControlPlane
 from drills.procedures.etcd import EtcdSnapshots, Snapshot
 from drills.procedures.failover import Failover, Strategy
-from drills.procedures.locations import Locations
 from drills.procedures.gitops import Bundle, GitOps
+from drills.procedures.locations import Locations
 from drills.procedures.members import EtcdMembers
 from drills.procedures.network import Network
 from drills.procedures.node import Nodes
