@@ -321,8 +321,16 @@ class Drill:
         self.history.record("relaxed_control", text=_told("relaxes", control))
 
     def always_held(self, probe: Probe) -> None:
-        """Check that a probe had not one bad reading during the whole drill."""
-        readings = [event.fields for event in self.history.events("reading") if event.fields["probe"] == probe.name]
+        """Check that a probe had not one bad reading from the steady state on.
+
+        Readings from before it tell of the start, not of the disaster.
+        """
+        steady = measures.phase_at(self.history, "steady")
+        readings = [
+            event.fields
+            for event in self.history.events("reading")
+            if event.fields["probe"] == probe.name and steady is not None and event.fields["sent"] >= steady
+        ]
         bad = [fields for fields in readings if not fields["ok"]]
         got = f"{len(bad)} bad of {len(readings)}" + (f", first: {bad[0]['why']}" if bad else "")
         self.check(f"{probe.name}, all the time", bool(readings) and not bad, "no bad reading", got)

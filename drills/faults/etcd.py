@@ -37,7 +37,7 @@ class EtcdWiped(Fault):
     wiped and left to start again. It comes back healthy and empty, and the API server with it: alive, and without a
     memory of users, roles or workloads.
 
-    The proof wants both ends: the member directory is another one than before, and the API server has lost its memory
+    The proof wants both ends: the member directory is another one with another log, and the API server has lost its memory
     (it refuses everyone, or its first namespace is gone or new). Either alone may deceive: an API server that has only
     just started refuses everyone too, until it has read the roles.
     """
@@ -129,6 +129,13 @@ def etcd_wiped(node: ControlPlaneNode, kube: Kube) -> EtcdWiped:
 
 
 def member_identity(node: ControlPlaneNode) -> str:
-    """Return what tells one member directory from the next (inode number and time of birth); empty if there is none."""
-    script = f"stat --format='inode %i born %w' {MEMBER} 2>/dev/null || true"
+    """Return what tells one member directory from the next; empty if there is none, or no log in it yet.
+
+    The log is never rewritten, and no two begin alike: its first entries carry identifiers and times of their own. Times
+    of the directory itself say less: etcd touches it whenever it starts, and not every file system knows its birth.
+    """
+    script = (
+        f"log=$(ls {MEMBER}/wal/*.wal 2>/dev/null | head -n 1); "
+        f'[ -z "$log" ] || echo "inode $(stat --format=%i {MEMBER}), log $(head -c 4096 "$log" | sha256sum | cut -c -16)"'
+    )
     return node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S).strip()

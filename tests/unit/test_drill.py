@@ -602,3 +602,29 @@ def test_blast_radii_are_ordered_by_reach_and_not_by_the_alphabet():
     assert BlastRadius.NODE >= BlastRadius.NODE
     assert BlastRadius.NODE <= BlastRadius.NODE
     assert str(BlastRadius.CONTROL_PLANE) == "control-plane"
+
+
+@pytest.mark.parametrize(
+    ("bad_at", "ok", "got"),
+    [
+        (0.0, True, "0 bad of 3"),  # before the steady state: nobody had promised anything yet
+        (1.5, False, "1 bad of 3, first: refused"),
+    ],
+)
+def test_what_always_held_did_so_from_the_steady_state_on(make, bad_at, ok, got):
+    drill = make(ledger=False)
+    pages = Service().probe()
+    drill.history.record("phase", at=drill.history.instant(1.0), name="steady")
+    for sent in (0.0, 0.5, 1.0, 1.5, 2.0):
+        drill.history.record(
+            "reading", probe=pages.name, sent=sent, answered=sent, ok=sent != bad_at, why="refused", via="here:1"
+        )
+    drill.always_held(pages)
+    check = drill.history.events("check")[0].fields
+    assert (check["ok"], check["got"]) == (ok, got)
+
+
+def test_a_probe_that_was_never_asked_in_the_steady_state_did_not_hold(make):
+    drill = make(ledger=False)
+    drill.always_held(Service().probe())
+    assert drill.history.events("check")[0].fields["ok"] is False

@@ -248,7 +248,7 @@ class FakeControlPlane:
 
     def __init__(self, api: FakeApiServer) -> None:
         self.files = {MANIFEST}
-        self.member = "inode 7 born 2026-11-21 09:00:00"
+        self.member = "inode 7, log 91c04d"
         self.stops_after = 2  # looks
         self.calls: list[list[str]] = []
         self._api = api
@@ -267,7 +267,7 @@ class FakeControlPlane:
         elif "mv" in command:
             if ASIDE in self.files:
                 self.files = {MANIFEST}
-                self.member = self.member or "inode 7 born 2026-11-21 09:33:06"
+                self.member = self.member or "inode 7, log 5b2e77"
         elif "stat" in command:
             return f"{self.member}\n"
         else:
@@ -304,7 +304,7 @@ def test_an_emptied_etcd_is_proved_by_its_directory_and_the_api_server_together(
     api.always = Answer(500)
     assert fault.proof() == []
     api.always = Answer(403, {}, {"reason": "Forbidden", "message": "who are you"})
-    assert fault.proof()[0] == f"{MEMBER} is inode 7 born 2026-11-21 09:33:06, not inode 7 born 2026-11-21 09:00:00"
+    assert fault.proof()[0] == f"{MEMBER} is inode 7, log 5b2e77, not inode 7, log 91c04d"
     assert "who are you" in fault.proof()[1]
     api.always = None
     api.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": "new"}})
@@ -319,7 +319,7 @@ def test_an_etcd_that_does_not_stop_keeps_its_data_and_gets_its_manifest_back(ku
     fault = etcd_wiped(control_plane, kube)
     with pytest.raises(WaitTimeout, match="etcd on control-plane to stop"):
         fault.inject()
-    assert control_plane.member == "inode 7 born 2026-11-21 09:00:00"
+    assert control_plane.member == "inode 7, log 91c04d"
     assert control_plane.files == {ASIDE}
     fault.heal()
     fault.heal()
