@@ -37,9 +37,9 @@ class EtcdWiped(Fault):
     wiped and left to start again. It comes back healthy and empty, and the API server with it: alive, and without a
     memory of users, roles or workloads.
 
-    The proof wants both ends: the member directory is another one with another log, and the API server has lost its memory
-    (it refuses everyone, or its first namespace is gone or new). Either alone may deceive: an API server that has only
-    just started refuses everyone too, until it has read the roles.
+    The proof wants both ends: the member directory is another one with another log, and the API server has lost its
+    memory (it refuses everyone, or its first namespace is gone or new). Either alone may deceive: an API server that
+    has only just started refuses everyone too, until it has read the roles.
     """
 
     name = "etcd wiped"
@@ -131,11 +131,11 @@ def etcd_wiped(node: ControlPlaneNode, kube: Kube) -> EtcdWiped:
 def member_identity(node: ControlPlaneNode) -> str:
     """Return what tells one member directory from the next; empty if there is none, or no log in it yet.
 
-    The log is never rewritten, and no two begin alike: its first entries carry identifiers and times of their own. Times
-    of the directory itself say less: etcd touches it whenever it starts, and not every file system knows its birth.
+    The log is never rewritten, and no two begin alike: its first entries carry identifiers and times of their own.
+    Times of the directory itself say less: etcd touches it whenever it starts, and not every file system knows its birth.
     """
     script = (
-        f"log=$(ls {MEMBER}/wal/*.wal 2>/dev/null | head -n 1); "
-        f'[ -z "$log" ] || echo "inode $(stat --format=%i {MEMBER}), log $(head -c 4096 "$log" | sha256sum | cut -c -16)"'
+        f"log=$(ls {MEMBER}/wal/*.wal 2>/dev/null | head -n 1); [ -n \"$log\" ] || exit 0; "
+        f'echo "inode $(stat --format=%i {MEMBER}), log $(head -c 4096 "$log" | sha256sum | cut -c -16)"'
     )
     return node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S).strip()
