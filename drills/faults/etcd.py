@@ -132,10 +132,10 @@ def member_identity(node: ControlPlaneNode) -> str:
     """Return what tells one member directory from the next; empty if there is none, or no log in it yet.
 
     The log is never rewritten, and no two begin alike: its first entries carry identifiers and times of their own.
-    Times of the directory itself say less: etcd touches it whenever it starts, and not every file system knows its birth.
+    The directory's own times say less: etcd touches it whenever it starts, and not every file system knows its birth.
     """
     script = (
-        f"log=$(ls {MEMBER}/wal/*.wal 2>/dev/null | head -n 1); [ -n \"$log\" ] || exit 0; "
+        f'log=$(ls {MEMBER}/wal/*.wal 2>/dev/null | head -n 1); [ -n "$log" ] || exit 0; '
         f'echo "inode $(stat --format=%i {MEMBER}), log $(head -c 4096 "$log" | sha256sum | cut -c -16)"'
     )
     return node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S).strip()

@@ -17,6 +17,8 @@ NOBODY = {"drills.dev/nowhere": "yes"}
 """A node selector that no node meets."""
 
 BACK_WITHIN_S = 120.0
+DOUBLES_WITHIN_S = 90.0
+"""kubelet hears that they are deleted, and gives them their 30 s of grace."""
 PROXIES_WITHIN_S = 300.0
 """One node after the other, and a wedged kube-proxy takes its 30 s of grace on each."""
 
@@ -125,6 +127,28 @@ class Network:
         ):
             self._wait_for_node(node)
 
+    def doubles_end(self, node: Node, namespace: str, labels: str) -> None:
+        """Wait until a node that is back has ended the pods whose place others took while it was cut off.
+
+        The node itself is asked: the API may have forgotten pods that run on.
+
+        Args:
+            node: the node that was cut off.
+            namespace: the pods'.
+            labels: which ones, as key=value.
+
+        Raises:
+            ProcedureFailed: the node did not say what it runs.
+            WaitTimeout: one of them still ran at the end.
+        """
+        query = ["crictl", "pods", "--namespace", namespace, "--label", labels, "--state", "ready"]
+        with self._drill.step("the pods' doubles end", " ".join(query), by="kubernetes"):
+            wait_until(
+                lambda: not self._on(node, *query, "--quiet").strip(),
+                what=f"no pod {labels} is left on {node.name}",
+                within_s=self._drill.at_most(DOUBLES_WITHIN_S),
+            )
+
     def restart_dns(self, replicas: int = 2) -> None:
         """Give CoreDNS its replicas, restart it, and wait until it is available.
 
@@ -204,8 +228,10 @@ class Network:
             within_s=60, retry_on=(KubeError,),
         )  # fmt: skip
 
-    def _on(self, node: Node, *argv: str) -> None:
-        self._drill.commands.run([*node.enter, *argv], env=node.environment, timeout_s=30, fails_as=ProcedureFailed)
+    def _on(self, node: Node, *argv: str) -> str:
+        return self._drill.commands.run(
+            [*node.enter, *argv], env=node.environment, timeout_s=30, fails_as=ProcedureFailed
+        ).stdout
 
     def _run(self, *arguments: str, timeout_s: float = 60) -> None:
         self._drill.commands.run([*self._kubectl, *arguments], timeout_s=timeout_s)
