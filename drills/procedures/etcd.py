@@ -22,7 +22,8 @@ DATA = "/var/lib/etcd"
 SNAPSHOTS = "/var/lib/etcd-snapshots"
 MANIFESTS = "/etc/kubernetes/manifests"
 PKI = "/etc/kubernetes/pki/etcd"
-COMPONENTS = ("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler")
+NAMES = "^(kube-apiserver|etcd|kube-controller-manager|kube-scheduler)$"
+"""The containers of the control plane, for crictl."""
 
 REVISIONS_RAISED_BY = 1_000_000_000
 """More than a cluster writes between a snapshot and its loss: at 1000 writes a second, eleven days."""
@@ -117,7 +118,9 @@ class EtcdSnapshots:
                 raise ProcedureFailed(f"{snapshot.path} has sha256 {found}, but was taken with {snapshot.sha256}")
         with self._drill.step("stop kubelet, so that nothing restarts", "systemctl stop kubelet"):
             self._run("systemctl", "stop", "kubelet")
-        with self._drill.step("stop the control plane", f"crictl stop --timeout={STOP_GRACE_S} {' '.join(COMPONENTS)}"):
+        with self._drill.step(
+            "stop the control plane", f"crictl stop --timeout={STOP_GRACE_S} $(crictl ps --quiet --name '{NAMES}')"
+        ):
             running = self._running()
             if running:
                 self._run("crictl", "stop", f"--timeout={STOP_GRACE_S}", *running, timeout_s=STOPPED_WITHIN_S)
@@ -213,8 +216,7 @@ class EtcdSnapshots:
         return answer
 
     def _running(self) -> list[str]:
-        names = "|".join(COMPONENTS)
-        return self._run("crictl", "ps", "--quiet", "--name", f"^({names})$").split()
+        return self._run("crictl", "ps", "--quiet", "--name", NAMES).split()
 
     def _knows_us(self) -> bool:
         return self._kube.ready() and self._kube.get("Namespace", "kube-system") is not None

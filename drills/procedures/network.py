@@ -60,7 +60,7 @@ class Network:
         """
         if self._drill.leaves_out("procedure"):  # a link that does not come back
             self._on(node, "systemctl", "stop", f"{TIMER}.timer")
-        with self._drill.step("the link comes back by itself", f"nft list table inet {TABLE}", by="kubernetes"):
+        with self._drill.step("the link comes back by itself", "nft list tables", by="kubernetes"):
             wait_until(
                 lambda: not self._is_cut(node), what=f"{node.name} is connected again",
                 within_s=self._drill.at_most(within_s), every_s=1.0,

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import itertools
 import json
 import re
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 from drills.fixtures import plugin
 from drills.reports.scenario_table import parts, table
 
@@ -138,6 +140,82 @@ def test_a_runbook_has_its_sections_and_names_the_scenario_that_rehearses_it(run
     assert runbook.relative_to(ROOT).as_posix() in runbooks_named(words(scenarios[0]))
     took = re.findall(r"\d+(?:\.\d+)? (?:s|ms|seconds)\b", rehearsed.replace("a toleration of 10 s", ""))
     assert took == [], "how long it took is the table's to say"
+
+
+NOTHING_TO_TYPE = {
+    "power on NODE",
+    "update the DNS records",
+    "kubectl get -n NAMESPACE and -n NAMESPACE-copy, by kind and name",
+}
+"""What stands for a command in steps that are another machine's, or the harness' own code."""
+
+
+def steps(runbook, before=()):
+    """What a runbook's steps say, and those of the runbooks that they send to."""
+    text = words(runbook).partition("\n## Steps\n")[2].partition("\n## ")[0]
+    there = {runbook.parent / target for target in re.findall(r"\]\(([\w-]+\.md)", text)} - {runbook, *before}
+    return text + "".join(steps(other, (runbook, *before)) for other in sorted(there))
+
+
+def programs(line):
+    """What a command line calls: programs with up to two of their words, without options and what is put in."""
+    for call in re.split(r"[;|]|&&|\$\(", line):
+        bare = re.sub(r" -[\w-]*(=\S+| (?!-)\S+)?", "", call.strip())
+        spoken = itertools.takewhile(re.compile(r"[a-z][a-z0-9-]*").fullmatch, bare.split()[:3])
+        if name := " ".join(spoken):
+            yield name
+
+
+def untold(command, text):
+    """The programs of a command that the text calls nowhere so."""
+    lines = [*re.findall(r"^ {4,}(.+)$", text.replace("\\\n", " "), re.MULTILINE), *re.findall(r"`([^`\n]+)`", text)]
+    told = [f"{name} " for line in lines for name in programs(line)]
+    return [name for name in programs(command) if not any(one.startswith(f"{name} ") for one in told)]
+
+
+def planned():
+    return yaml.safe_load(words(ROOT / "dr-plan.yaml"))["procedures"]
+
+
+@pytest.mark.parametrize("procedure", planned())
+def test_what_a_procedure_runs_stands_in_its_runbook(procedure):
+    plan = planned()[procedure]
+    text = steps(ROOT / plan["runbook"])
+    commands = {step["command"] for step in plan["steps"] if "command" in step} - NOTHING_TO_TYPE
+    assert {command: lost for command in commands if (lost := untold(command, text))} == {}
+
+
+def test_a_command_that_a_runbook_lacks_is_noticed():
+    text = "1. Look:\n\n       kubectl -n NAME get pods \\\n         --watch\n       nft list ruleset\n   or `velero backup`"
+    assert untold("kubectl -n shop get pods -l app=web; velero backup", text) == []
+    assert untold("kubectl -n shop delete pods", text) == ["kubectl delete pods"]
+    assert untold("velero backup delete; nft list", text) == ["velero backup delete"]
+
+
+def unplanned(source, names):
+    """The steps in a procedure's code that no plan knows; what is put in stands for anything."""
+    found = []
+    for call in ast.walk(ast.parse(source)):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "step":
+            name = call.args[0]
+            parts = name.values if isinstance(name, ast.JoinedStr) else [name]
+            pattern = "".join(re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in parts)
+            if not any(re.fullmatch(pattern, known) for known in names):
+                found.append(ast.unparse(name))
+    return found
+
+
+def test_every_step_that_a_procedure_takes_is_in_the_plan():
+    names = {step["step"] for plan in planned().values() for step in plan["steps"]}
+    # Where a twin leaves out what would bring the member, it still waits for it.
+    names.add("wait for the new member")
+    lost = {path.stem: unplanned(words(path), names) for path in sorted((ROOT / "drills/procedures").glob("*.py"))}
+    assert {name: found for name, found in lost.items() if found} == {}
+
+
+def test_an_unplanned_step_is_noticed():
+    source = 'self.step("look")\nself.step(f"wait for {part}", "x")\nself.step(name)\nself.step("leap")'
+    assert unplanned(source, {"look", "wait for shop"}) == ["'leap'"]
 
 
 def test_every_scenario_is_described():
