@@ -7,6 +7,7 @@ from typing import Protocol
 from drills.errors import EnvironmentFailed, UsageError
 from drills.faults import BlastRadius, Fault
 from drills.kube import Kube
+from drills.nodes import Machine, Node
 
 LOST = (
     "/etc/kubernetes",
@@ -26,26 +27,8 @@ Its operating system, programs and images stay: a new machine is set up with tho
 _EXEC_TIMEOUT_S = 60.0
 
 
-class Machine(Protocol):
+class ControlPlaneMachine(Node, Machine, Protocol):
     """A node that can be wiped and switched off."""
-
-    name: str
-
-    def exec(self, argv: list[str], timeout_s: float) -> str:
-        """Run a command as root in the node, return its standard output, raise if it fails."""
-        ...
-
-    def stop(self) -> None:
-        """Cut its power: no grace, no clean shutdown."""
-        ...
-
-    def start(self) -> None:
-        """Switch it on again."""
-        ...
-
-    def running(self) -> bool:
-        """Tell whether it runs, asked of what runs it and not of the cluster."""
-        ...
 
 
 class ControlPlaneLost(Fault):
@@ -58,7 +41,7 @@ class ControlPlaneLost(Fault):
     name = "control plane lost"
     blast_radius = BlastRadius.CLUSTER
 
-    def __init__(self, node: Machine, kube: Kube) -> None:
+    def __init__(self, node: ControlPlaneMachine, kube: Kube) -> None:
         """Aim at the control-plane node."""
         self.target = f"node/{node.name}"
         self._node = node
@@ -96,7 +79,7 @@ class ControlPlaneLost(Fault):
             self._node.start()
 
 
-def control_plane_lost(node: Machine, kube: Kube) -> ControlPlaneLost:
+def control_plane_lost(node: ControlPlaneMachine, kube: Kube) -> ControlPlaneLost:
     """Make the fault that destroys the only control-plane node.
 
     Raises:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
 from drills.kube import RIDDEN_OUT, Denied, Kube
+from drills.nodes import Node
 from drills.waiting import wait_until
 
 MANIFEST = "/etc/kubernetes/manifests/etcd.yaml"
@@ -18,16 +17,6 @@ STOPPED_WITHIN_S = 90.0
 
 _EXEC_TIMEOUT_S = 10.0
 _SENTINEL = "kube-system"
-
-
-class ControlPlaneNode(Protocol):
-    """A node in which the harness can run commands, besides the cluster's API."""
-
-    name: str
-
-    def exec(self, argv: list[str], timeout_s: float) -> str:
-        """Run a command as root in the node, return its standard output, raise if it fails."""
-        ...
 
 
 class EtcdWiped(Fault):
@@ -45,7 +34,7 @@ class EtcdWiped(Fault):
     name = "etcd wiped"
     blast_radius = BlastRadius.CLUSTER
 
-    def __init__(self, node: ControlPlaneNode, kube: Kube, *, sentinel_uid: str, member: str) -> None:
+    def __init__(self, node: Node, kube: Kube, *, sentinel_uid: str, member: str) -> None:
         """Aim at one node's etcd.
 
         Args:
@@ -112,7 +101,7 @@ class EtcdWiped(Fault):
         self._node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S)
 
 
-def etcd_wiped(node: ControlPlaneNode, kube: Kube) -> EtcdWiped:
+def etcd_wiped(node: Node, kube: Kube) -> EtcdWiped:
     """Make the fault that empties a node's etcd, and note what it holds now.
 
     Raises:
@@ -128,7 +117,7 @@ def etcd_wiped(node: ControlPlaneNode, kube: Kube) -> EtcdWiped:
     return EtcdWiped(node, kube, sentinel_uid=sentinel["metadata"]["uid"], member=member)
 
 
-def member_identity(node: ControlPlaneNode) -> str:
+def member_identity(node: Node) -> str:
     """Return what tells one member directory from the next; empty if there is none, or no log in it yet.
 
     The log is never rewritten, and no two begin alike: its first entries carry identifiers and times of their own.

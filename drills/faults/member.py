@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
-from drills.faults.etcd import ASIDE, MANIFEST, MEMBER, STOPPED_WITHIN_S, ControlPlaneNode
+from drills.faults.etcd import ASIDE, MANIFEST, MEMBER, STOPPED_WITHIN_S
 from drills.kube import Kube
+from drills.nodes import Node
 from drills.waiting import wait_until
 
 _EXEC_TIMEOUT_S = 30.0
@@ -24,7 +25,7 @@ class EtcdMembersLost(Fault):
 
     name = "etcd members lost"
 
-    def __init__(self, nodes: Sequence[ControlPlaneNode], kube: Kube, members: int) -> None:
+    def __init__(self, nodes: Sequence[Node], kube: Kube, members: int) -> None:
         """Aim at the etcd of these nodes.
 
         Args:
@@ -83,7 +84,7 @@ class EtcdMembersLost(Fault):
             node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S)
 
 
-def etcd_members_lost(nodes: Sequence[ControlPlaneNode], kube: Kube, members: int) -> EtcdMembersLost:
+def etcd_members_lost(nodes: Sequence[Node], kube: Kube, members: int) -> EtcdMembersLost:
     """Make the fault that takes the disks of these members.
 
     Args:

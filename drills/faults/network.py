@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 from drills.errors import EnvironmentFailed, UsageError
 from drills.faults import BlastRadius, Fault
 from drills.kube import RIDDEN_OUT, Kube
+from drills.nodes import Node
 
 TABLE = "drills_cut"
 """The nftables table (family inet) that cuts a node off; nothing else is in it."""
@@ -31,19 +32,6 @@ _DNS = ("coredns", "kube-system")
 
 DnsHow: TypeAlias = Literal["killed", "scaled away"]
 ProxyHow: TypeAlias = Literal["killed", "wedged"]
-
-
-class Node(Protocol):
-    """A node in which the harness can run commands."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        ...
-
-    def exec(self, argv: Sequence[str], timeout_s: float) -> str:
-        """Run a command as root in the node, return its standard output, raise if it fails."""
-        ...
 
 
 class NodeCutOff(Fault):

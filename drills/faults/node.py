@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import socket
-from typing import Protocol
 
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
 from drills.kube import Kube
+from drills.nodes import Machine
 
 KUBELET_PORT = 10250
 _KNOCK_TIMEOUT_S = 1.0
-
-
-class Node(Protocol):
-    """A machine that the harness can switch off: a kind node's container, or whatever a team plugs in."""
-
-    name: str
-
-    def stop(self) -> None:
-        """Cut its power: no grace, no clean shutdown."""
-        ...
-
-    def start(self) -> None:
-        """Switch it on again."""
-        ...
-
-    def running(self) -> bool:
-        """Tell whether it runs, asked of what runs it and not of the cluster."""
-        ...
 
 
 class NodeStopped(Fault):
@@ -41,7 +23,7 @@ class NodeStopped(Fault):
 
     name = "node stopped"
 
-    def __init__(self, node: Node, *, address: str = "", control_plane: bool = False) -> None:
+    def __init__(self, node: Machine, *, address: str = "", control_plane: bool = False) -> None:
         """Aim at one node.
 
         Args:
@@ -77,7 +59,7 @@ class NodeStopped(Fault):
             self._node.start()
 
 
-def node_stopped(node: Node, kube: Kube) -> NodeStopped:
+def node_stopped(node: Machine, kube: Kube) -> NodeStopped:
     """Make the fault that stops a node.
 
     Raises:

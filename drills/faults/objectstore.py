@@ -7,7 +7,7 @@ from typing import Protocol
 
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
-from drills.faults.network import Node
+from drills.nodes import Node
 
 STORE_TABLE = "drills_store_cut"
 """The nftables table (family inet) that keeps a node's pods from an object store; nothing else is in it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
+from drills.nodes import Node
 
 How: TypeAlias = Literal["killed", "wedged"]
 
@@ -16,16 +17,6 @@ HEALTH_CHECKS = {
 """What a service answers as long as it works, asked on the node."""
 
 _EXEC_TIMEOUT_S = 30.0
-
-
-class Node(Protocol):
-    """A node in which the harness can run commands; its services are systemd's."""
-
-    name: str
-
-    def exec(self, argv: list[str], timeout_s: float) -> str:
-        """Run a command as root in the node, return its standard output, raise if it fails."""
-        ...
 
 
 class ServiceDown(Fault):

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from drills.errors import EnvironmentFailed, UsageError
 from drills.faults import BlastRadius, Fault
 from drills.kube import Kube
+from drills.nodes import Node
 
 _EXEC_TIMEOUT_S = 60.0
-
-
-class Node(Protocol):
-    """A node in which the harness can run commands."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the cluster."""
-        ...
-
-    def exec(self, argv: list[str], timeout_s: float) -> str:
-        """Run a command as root in the node, return its standard output, raise if it fails."""
-        ...
 
 
 class VolumeRuined(Fault):

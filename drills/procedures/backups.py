@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed, ProcedureFailed, WaitTimeout
 from drills.faults import Fault
-from drills.faults.network import Node
 from drills.kube import Kube, deployment_available, gone
+from drills.nodes import Node
 from drills.procedures.velero import NAMESPACE, Backup, Velero
 from drills.waiting import wait_until
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +10,7 @@ from typing import Protocol
 from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.kube import Kube, KubeError, node_ready
+from drills.nodes import OpenNode
 from drills.procedures.etcd import DATA, REVISIONS_RAISED_BY, EtcdSnapshots
 from drills.waiting import wait_until
 
@@ -25,23 +25,8 @@ _ARCHIVE = "/var/lib/control-plane.tgz"
 _SNAPSHOT = "/var/lib/etcd-snapshot.db"
 
 
-class Machine(Protocol):
-    """A control-plane node on which the harness can run programs as root, with a way for files in and out."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the cluster."""
-        ...
-
-    @property
-    def enter(self) -> Sequence[str]:
-        """The words that, put before a command, run it on the node: `ssh NODE`, `docker exec NODE`."""
-        ...
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What those words need in their environment."""
-        ...
+class Machine(OpenNode, Protocol):
+    """A control-plane node that can be switched on, with a way for files in and out."""
 
     def start(self) -> None:
         """Switch it on."""

@@ -8,14 +8,13 @@ before is marked compacted, so that nobody goes on with a watch or a cache from 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from drills.clock import Instant
 from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.kube import Kube, KubeError, deployment_available, node_ready
+from drills.nodes import OpenNode
 from drills.waiting import wait_until
 
 DATA = "/var/lib/etcd"
@@ -33,25 +32,6 @@ STOPPED_WITHIN_S = 60.0
 BACK_WITHIN_S = 180.0
 
 
-class Node(Protocol):
-    """A control-plane node on which the harness can run programs as root."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the cluster."""
-        ...
-
-    @property
-    def enter(self) -> Sequence[str]:
-        """The words that, put before a command, run it on the node: `ssh NODE`, `docker exec NODE`."""
-        ...
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What those words need in their environment."""
-        ...
-
-
 @dataclass(frozen=True)
 class Snapshot:
     """A verified snapshot file on the node, outside etcd's own directory."""
@@ -66,7 +46,7 @@ class Snapshot:
 class EtcdSnapshots:
     """Snapshots of a stacked etcd, as kubeadm sets it up, on a cluster of one control plane."""
 
-    def __init__(self, drill: Drill, kube: Kube, node: Node) -> None:
+    def __init__(self, drill: Drill, kube: Kube, node: OpenNode) -> None:
         self._drill = drill
         self._kube = kube
         self._node = node

@@ -10,9 +10,9 @@ from typing import Protocol
 
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed
-from drills.faults.network import Node
 from drills.faults.objectstore import STORE_TABLE, TAKE_AWAY
 from drills.kube import Kube, velero_phase
+from drills.nodes import Node
 from drills.procedures.velero import NAMESPACE, Velero
 
 KIND = "velero.io/v1/BackupStorageLocation"

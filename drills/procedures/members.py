@@ -14,7 +14,8 @@ from drills.drill import Drill
 from drills.errors import ProcedureFailed
 from drills.faults.etcd import ASIDE, MANIFEST, MEMBER
 from drills.kube import Kube, node_ready
-from drills.procedures.etcd import PKI, EtcdSnapshots, Node, Snapshot
+from drills.nodes import OpenNode
+from drills.procedures.etcd import PKI, EtcdSnapshots, Snapshot
 from drills.waiting import wait_until
 
 JOINING = "/etc/kubernetes/etcd.yaml.joining"
@@ -24,7 +25,7 @@ CAUGHT_UP_WITHIN_S = 120.0
 class EtcdMembers:
     """The members of a stacked etcd on several control planes, as kubeadm sets it up."""
 
-    def __init__(self, drill: Drill, kube: Kube, nodes: Sequence[Node]) -> None:
+    def __init__(self, drill: Drill, kube: Kube, nodes: Sequence[OpenNode]) -> None:
         self._drill = drill
         self._kube = kube
         self._nodes = nodes
@@ -33,7 +34,7 @@ class EtcdMembers:
         """Take a snapshot on the first control plane; see EtcdSnapshots.take."""
         return self._first().take()
 
-    def replace(self, lost: Node) -> None:
+    def replace(self, lost: OpenNode) -> None:
         """Replace the one member that was lost, while the others go on.
 
         Raises:
@@ -84,7 +85,7 @@ class EtcdMembers:
         self._drill.check("etcd has all its members again", started == wanted and healthy, ", ".join(wanted), got)
         self._drill.reconstituted()
 
-    def _join(self, node: Node, via: Node, start: str = "") -> None:
+    def _join(self, node: OpenNode, via: OpenNode, start: str = "") -> None:
         peer = self._peer(node)
         with self._drill.step(f"add {node.name} as a new member", f"etcdctl member add {node.name} --peer-urls={peer}"):
             said = self._etcdctl(via, "member", "add", node.name, f"--peer-urls={peer}")
@@ -104,7 +105,7 @@ class EtcdMembers:
         with self._drill.step(f"wait until {node.name} has caught up", "etcdctl endpoint health", by="kubernetes"):
             self._caught_up(node)
 
-    def _caught_up(self, node: Node) -> None:
+    def _caught_up(self, node: OpenNode) -> None:
         wait_until(
             lambda: self._healthy(node),
             what=f"etcd on {node.name} is healthy",
@@ -112,12 +113,12 @@ class EtcdMembers:
             every_s=1.0,
         )
 
-    def _healthy(self, node: Node) -> bool:
+    def _healthy(self, node: OpenNode) -> bool:
         """Ask a member itself: its answer is a read that a quorum has agreed on."""
         argv = [*node.enter, *_etcdctl("endpoint", "health")]
         return self._drill.commands.run(argv, env=node.environment, timeout_s=15, check=False).returncode == 0
 
-    def _peer(self, node: Node) -> str:
+    def _peer(self, node: OpenNode) -> str:
         text = self._run(node, "sh", "-c", f"cat {ASIDE} {MANIFEST} 2>/dev/null || true")
         found = re.search(r"--initial-advertise-peer-urls=(\S+)", text)
         if found is None:
@@ -127,10 +128,10 @@ class EtcdMembers:
     def _first(self) -> EtcdSnapshots:
         return EtcdSnapshots(self._drill, self._kube, self._nodes[0])
 
-    def _etcdctl(self, node: Node, *arguments: str) -> str:
+    def _etcdctl(self, node: OpenNode, *arguments: str) -> str:
         return self._run(node, *_etcdctl(*arguments))
 
-    def _run(self, node: Node, *argv: str, timeout_s: float = 60.0) -> str:
+    def _run(self, node: OpenNode, *argv: str, timeout_s: float = 60.0) -> str:
         return self._drill.commands.run([*node.enter, *argv], env=node.environment, timeout_s=timeout_s).stdout
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from drills.drill import Drill
 from drills.errors import ProcedureFailed
 from drills.faults.network import CHAINS, TABLE, TIMER
 from drills.kube import Kube, KubeError, daemonset_ready, deployment_available, node_ready
+from drills.nodes import OpenNode
 from drills.waiting import wait_until
 
 SYSTEM = "kube-system"
@@ -23,25 +23,6 @@ PROXIES_WITHIN_S = 300.0
 """One node after the other, and a wedged kube-proxy takes its 30 s of grace on each."""
 
 
-class Node(Protocol):
-    """A node on which the harness can run programs as root."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the cluster."""
-        ...
-
-    @property
-    def enter(self) -> Sequence[str]:
-        """The words that, put before a command, run it on the node: `ssh NODE`, `docker exec NODE`."""
-        ...
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What those words need in their environment."""
-        ...
-
-
 class Network:
     """The cluster's network: its nodes' links, its names and its Services."""
 
@@ -52,7 +33,7 @@ class Network:
 
     # What heals by itself
 
-    def link_comes_back(self, node: Node, within_s: float) -> None:
+    def link_comes_back(self, node: OpenNode, within_s: float) -> None:
         """Wait until a node that was cut off for a while is reached again; nobody does anything.
 
         Raises:
@@ -85,7 +66,7 @@ class Network:
         ):  # fmt: skip
             self._wait_for_dns()
 
-    def services_come_back(self, nodes: Sequence[Node]) -> None:
+    def services_come_back(self, nodes: Sequence[OpenNode]) -> None:
         """Wait until kubelet has restarted kube-proxy on every node; nobody does anything.
 
         Raises:
@@ -111,7 +92,7 @@ class Network:
 
     # What the runbook does
 
-    def reconnect(self, node: Node) -> None:
+    def reconnect(self, node: OpenNode) -> None:
         """Take away what drops a node's packets, and wait until the node is ready.
 
         Raises:
@@ -127,7 +108,7 @@ class Network:
         ):
             self._wait_for_node(node)
 
-    def doubles_end(self, node: Node, namespace: str, labels: str) -> None:
+    def doubles_end(self, node: OpenNode, namespace: str, labels: str) -> None:
         """Wait until a node that is back has ended the pods whose place others took while it was cut off.
 
         The node itself is asked: the API may have forgotten pods that run on.
@@ -203,13 +184,13 @@ class Network:
             f"a pod resolves {name}", done.returncode == 0, "an address", done.stdout.strip() or done.stderr.strip()
         )
 
-    def _is_cut(self, node: Node) -> bool:
+    def _is_cut(self, node: OpenNode) -> bool:
         listed = self._drill.commands.run(
             [*node.enter, "nft", "list", "tables"], env=node.environment, timeout_s=30
         ).stdout
         return f"table inet {TABLE}" in listed.splitlines()
 
-    def _wait_for_node(self, node: Node) -> None:
+    def _wait_for_node(self, node: OpenNode) -> None:
         self._kube.wait_for(
             "Node", node.name, condition=node_ready(True), what=f"node {node.name} is ready",
             within_s=self._drill.at_most(BACK_WITHIN_S),
@@ -228,7 +209,7 @@ class Network:
             within_s=60, retry_on=(KubeError,),
         )  # fmt: skip
 
-    def _on(self, node: Node, *argv: str) -> str:
+    def _on(self, node: OpenNode, *argv: str) -> str:
         return self._drill.commands.run(
             [*node.enter, *argv], env=node.environment, timeout_s=30, fails_as=ProcedureFailed
         ).stdout

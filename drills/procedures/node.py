@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from drills.drill import Drill
 from drills.faults.drain import NodeDrained, node_drained
 from drills.kube import Kube, node_ready
+from drills.nodes import Machine
 
 NOTICED_WITHIN_S = 120.0
 BACK_WITHIN_S = 120.0
-
-
-class Machine(Protocol):
-    """A node that can be switched on."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the cluster."""
-        ...
-
-    def start(self) -> None:
-        """Switch it on."""
-        ...
 
 
 class Nodes:

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 from drills.drill import Drill
 from drills.errors import BadReading, ProcedureFailed
 from drills.faults.service import HEALTH_CHECKS
 from drills.kube import Kube, KubeError, node_ready
+from drills.nodes import OpenNode
 from drills.probes import Probe, callable_probe
 
 RESTARTED_WITHIN_S = 120.0
 READY_WITHIN_S = 300.0
 SERVICES = ("containerd", "kubelet")
 """In this order: kubelet asks containerd."""
-
-
-class Node(Protocol):
-    """A node on which the harness can run programs as root."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the cluster."""
-        ...
-
-    @property
-    def enter(self) -> Sequence[str]:
-        """The words that, put before a command, run it on the node: `ssh NODE`, `docker exec NODE`."""
-        ...
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What those words need in their environment."""
-        ...
 
 
 class NodeServices:
@@ -53,7 +33,7 @@ class NodeServices:
             "the node knows its pods", partial(self._ask, node), role="user", interval_s=0.2, timeout_s=2.0
         )
 
-    def found_out(self, node: Node) -> None:
+    def found_out(self, node: OpenNode) -> None:
         """Ask the node's services themselves: a wedged containerd goes unnoticed by Kubernetes for minutes.
 
         Raises:
@@ -65,7 +45,7 @@ class NodeServices:
             raise ProcedureFailed(f"{' and '.join(SERVICES)} on {node.name} answer: it is something else")
         self._drill.detected(by="harness")
 
-    def restart(self, node: Node) -> None:
+    def restart(self, node: OpenNode) -> None:
         """Restart both services, whichever it was that failed, and wait until the node is ready.
 
         Raises:
@@ -90,11 +70,11 @@ class NodeServices:
         if not pods:
             raise BadReading(f"{node} says that no pod runs there")
 
-    def _is_well(self, node: Node, service: str) -> bool:
+    def _is_well(self, node: OpenNode, service: str) -> bool:
         check = ["sh", "-c", HEALTH_CHECKS[service]]
         return not self._drill.commands.run(
             [*node.enter, *check], env=node.environment, timeout_s=30, check=False
         ).returncode
 
-    def _run(self, node: Node, *argv: str) -> None:
+    def _run(self, node: OpenNode, *argv: str) -> None:
         self._drill.commands.run([*node.enter, *argv], env=node.environment, timeout_s=RESTARTED_WITHIN_S)

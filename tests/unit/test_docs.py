@@ -186,7 +186,7 @@ def test_what_a_procedure_runs_stands_in_its_runbook(procedure):
 
 
 def test_a_command_that_a_runbook_lacks_is_noticed():
-    text = "1. Look:\n\n       kubectl -n NAME get pods \\\n         --watch\n       nft list ruleset\n   or `velero backup`"
+    text = "1. Look:\n\n    kubectl -n NAME get pods \\\n      --watch\n    nft list ruleset\n   or `velero backup`"
     assert untold("kubectl -n shop get pods -l app=web; velero backup", text) == []
     assert untold("kubectl -n shop delete pods", text) == ["kubectl delete pods"]
     assert untold("velero backup delete; nft list", text) == ["velero backup delete"]
