@@ -186,6 +186,23 @@ class PostgresLedger:
 
         return self._persistently(remove)
 
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run any statement once, in a transaction of its own, and return its rows: what people do to a database.
+
+        Raises:
+            MissingData: the server answers, and there is no such database or table.
+            WriteRefused: no acknowledgement came by the deadline of `read`; the outcome is unknown.
+
+        """
+
+        async def work(connection: Connection) -> list[tuple[Any, ...]]:
+            answer = await connection.execute(statement.encode())
+            rows = await answer.fetchall() if answer.description else []
+            await _commit(connection)
+            return rows
+
+        return self._once(work, self._read_timeout_s)
+
     def close(self) -> None:
         """Close the connection and end the store's thread. Idempotent."""
         if not self._thread.is_alive():

@@ -108,6 +108,7 @@ from drills.faults.objectstore import (  # noqa: E402
 from drills.faults.pod import PodKilled, pod_killed  # noqa: E402
 from drills.faults.secret import SecretsDeleted, secrets_deleted  # noqa: E402
 from drills.faults.service import ServiceDown, service_down  # noqa: E402
+from drills.faults.table import TableDropped, table_dropped  # noqa: E402
 from drills.faults.together import Together, together  # noqa: E402
 from drills.faults.volume import VolumeRuined, volume_emptied, volume_overwritten  # noqa: E402
 
@@ -135,6 +136,7 @@ __all__ = [
     "ServiceCutOff",
     "ServiceDown",
     "ServicesLeadNowhere",
+    "TableDropped",
     "Together",
     "VolumeRuined",
     "backup_cut_short",
@@ -159,6 +161,7 @@ __all__ = [
     "service_cut_off",
     "service_down",
     "services_lead_nowhere",
+    "table_dropped",
     "together",
     "volume_emptied",
     "volume_overwritten",

@@ -12,6 +12,7 @@ from drills.procedures.node import Nodes
 from drills.procedures.offsite import OffSite
 from drills.procedures.operator import BackupOperator
 from drills.procedures.pod import Controllers
+from drills.procedures.postgres import BaseBackup, Drop, Postgres
 from drills.procedures.rebuild import HostRebuild, Rebuild
 from drills.procedures.schedules import Retention, Schedules
 from drills.procedures.secrets import Secrets
@@ -25,8 +26,10 @@ __all__ = [
     "BackupOperator",
     "Backups",
     "Bundle",
+    "BaseBackup",
     "ControlPlane",
     "Controllers",
+    "Drop",
     "EtcdMembers",
     "EtcdSnapshots",
     "Failover",
@@ -37,6 +40,7 @@ __all__ = [
     "NodeServices",
     "Nodes",
     "OffSite",
+    "Postgres",
     "Rebuild",
     "Retention",
     "SavedControlPlane",

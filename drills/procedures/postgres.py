@@ -1,0 +1,403 @@
+"""Recovering PostgreSQL from base backups and archived WAL: docs/runbooks/database-point-in-time.md and -restore.md.
+
+CloudNativePG never recovers a cluster in place: a new one is made from the archive of the old one, under another name,
+since no two of them may write to one archive. The application keeps its Service, which is led to the new cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from drills.drill import Drill
+from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
+from drills.kube import Kube, Manifest, present
+from drills.waiting import wait_until
+
+CLUSTER = "postgresql.cnpg.io/v1/Cluster"
+BACKUP = "postgresql.cnpg.io/v1/Backup"
+BACKUP_WITHIN_S = 180.0
+ARCHIVED_WITHIN_S = 60.0
+RECOVERED_WITHIN_S = 600.0
+LOGGED_WITHIN_S = 30.0
+ATTEMPTS = 2
+"""Failed attempts after which a recovery is given up: the operator goes on trying by itself, at growing intervals, and
+what is wrong with an archive is the same the second time."""
+
+_WAL = re.compile(r"[0-9A-F]{24}")
+_ORIGIN = "origin"
+
+
+class Database(Protocol):
+    """A database as it is declared where everything that is deployed is kept."""
+
+    @property
+    def namespace(self) -> str:
+        """Where it is."""
+        ...
+
+    @property
+    def declared(self) -> Sequence[Manifest]:
+        """Its Secrets, the application's Service, and its Cluster, in that order."""
+        ...
+
+    @property
+    def prefix(self) -> str:
+        """The start of the keys under which its clusters keep what they archive."""
+        ...
+
+
+class Bucket(Protocol):
+    """A bucket of an object store, outside the cluster."""
+
+    @property
+    def bucket(self) -> str:
+        """Its name."""
+        ...
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys of all objects under a prefix."""
+        ...
+
+    def client(self) -> Any:  # noqa: ANN401 - boto3 makes its client classes at run time
+        """Return a boto3 S3 client."""
+        ...
+
+
+@dataclass(frozen=True)
+class BaseBackup:
+    """A completed base backup.
+
+    Attributes:
+        id: its name in the archive.
+        begin_wal: the first WAL segment that a recovery from it needs.
+        end_wal: the last one without which it is no consistent database.
+        begin_lsn: where in the WAL it begins.
+        started: when it was begun.
+    """
+
+    id: str
+    begin_wal: str
+    end_wal: str
+    begin_lsn: str
+    started: datetime
+
+
+@dataclass(frozen=True)
+class Drop:
+    """When a table was dropped, by the server's clock, before its COMMIT."""
+
+    table: str
+    at: datetime
+
+
+class Postgres:
+    """One database under CloudNativePG: its base backups, its archived WAL, and new clusters made from them."""
+
+    def __init__(
+        self, drill: Drill, kube: Kube, kubectl: Path, kubeconfig: Path, database: Database, store: Bucket
+    ) -> None:
+        """Say where it is.
+
+        Args:
+            drill: the drill.
+            kube: the cluster.
+            kubectl: the program.
+            kubeconfig: for it.
+            database: what is declared.
+            store: keeps base backups and WAL.
+        """
+        self._drill = drill
+        self._kube = kube
+        self._kubectl = [str(kubectl), "--kubeconfig", str(kubeconfig)]
+        self._database = database
+        self._store = store
+        self._backups = 0
+        self._recoveries = 0
+        self.name = "shop"
+
+    @property
+    def namespace(self) -> str:
+        """Where the database is."""
+        return self._database.namespace
+
+    # While all is well
+
+    def backup(self) -> BaseBackup:
+        """Take a base backup of the current cluster, and note the recovery point that it offers.
+
+        Raises:
+            EnvironmentFailed: it did not complete; without one there is nothing to rehearse.
+            WaitTimeout: nor did it fail.
+        """
+        self._backups += 1
+        name = f"{self.name}-{self._backups}"
+        self._kube.apply(
+            {
+                "apiVersion": "postgresql.cnpg.io/v1", "kind": "Backup", "metadata": {"name": name},
+                "spec": {"method": "barmanObjectStore", "cluster": {"name": self.name}},
+            },
+            self.namespace,
+        )  # fmt: skip
+        ended = self._kube.wait_for(
+            BACKUP, name, self.namespace, condition=_backup_ended, what=f"base backup {name} has ended",
+            within_s=BACKUP_WITHIN_S,
+        )  # fmt: skip
+        status = (ended or {})["status"]
+        if status["phase"] != "completed":
+            raise EnvironmentFailed(f"base backup {name} ended as {status['phase']}: {status.get('error', '')}")
+        made = BaseBackup(
+            status["backupId"], status["beginWal"], status["endWal"], status["beginLSN"], _moment(status["startedAt"])
+        )
+        self._drill.backup(
+            "barman base backup", made.id, made.started,
+            cluster=self.name, begin_wal=made.begin_wal, end_wal=made.end_wal,
+        )  # fmt: skip
+        return made
+
+    def mark(self, name: str) -> None:
+        """Give this instant a name in the WAL, as before a risky change."""
+        self._sql(f"SELECT pg_create_restore_point('{name}')", fails_as=EnvironmentFailed)
+
+    def tail_grows(self, age_s: float) -> None:
+        """Wait until the newest archived WAL is so many seconds old: what a disaster now costs.
+
+        Raises:
+            WaitTimeout: WAL is archived more often than that.
+        """
+        wait_until(
+            lambda: self._age_s() >= age_s, what=f"the newest archived WAL is {age_s:g} s old",
+            within_s=5 * age_s + 30, every_s=0.5,
+        )  # fmt: skip
+
+    # Finding the target
+
+    def find_drop(self, table: str) -> Drop:
+        """Find in the database's log when a table was dropped.
+
+        Raises:
+            WaitTimeout: the log has no such statement.
+        """
+        pod = self.primary()
+        statement = re.compile(rf"DROP TABLE .*\b{re.escape(table)}\b", re.IGNORECASE)
+
+        def logged() -> list[str]:
+            lines = self._kube.logs(pod, self.namespace, container="postgres").splitlines()
+            records = [one.get("record") or {} for one in map(_parsed, lines)]
+            return [str(one["log_time"]) for one in records if statement.search(str(one.get("message", "")))]
+
+        with self._drill.step(
+            "find the drop in the database's log", f"kubectl -n {self.namespace} logs {pod} | grep 'DROP TABLE'"
+        ):
+            times = wait_until(
+                logged, what=f"the log of {pod} tells of a DROP TABLE {table}",
+                within_s=self._drill.at_most(LOGGED_WITHIN_S), every_s=1.0,
+            )  # fmt: skip
+        return Drop(table, datetime.fromisoformat(times[-1].replace(" UTC", "+00:00")))
+
+    def transaction_of(self, drop: Drop, since: BaseBackup) -> str:
+        """Find in the WAL the id of the transaction that dropped a table.
+
+        Args:
+            drop: when that was.
+            since: a base backup from before.
+
+        Raises:
+            ProcedureFailed: the WAL has no such transaction.
+        """
+        script = f"pg_waldump --rmgr=Transaction --path=$PGDATA/pg_wal --start={since.begin_lsn} 2>/dev/null || true"
+        with self._drill.step(
+            "find the transaction in the WAL", f"pg_waldump --rmgr=Transaction --start={since.begin_lsn}"
+        ):
+            said = self._exec("sh", "-c", script)  # it ends with an error where the WAL ends
+            for line in said.splitlines():
+                found = re.search(r"tx:\s*(\d+),.*COMMIT (\S+ \S+) UTC;.*\brels:", line)
+                if found and datetime.fromisoformat(found[2]).replace(tzinfo=UTC) >= drop.at:
+                    return found[1]
+            raise ProcedureFailed(f"the WAL since {since.begin_lsn} has no transaction that dropped a table")
+
+    # Recovering
+
+    def archive_the_rest(self) -> None:
+        """Close the WAL segment that is being written, and wait until the archive has it.
+
+        Raises:
+            ProcedureFailed: the database did not.
+            WaitTimeout: the archive did not get it in time.
+        """
+        with self._drill.step(
+            "archive the WAL up to now",
+            f"kubectl -n {self.namespace} exec {self.primary()} -- psql -c 'SELECT pg_switch_wal()'",
+        ):
+            segment = self._sql("SELECT pg_walfile_name(pg_switch_wal())")
+            wait_until(
+                lambda: segment in self.archived_wal(), what=f"the archive has {segment}",
+                within_s=self._drill.at_most(ARCHIVED_WITHIN_S), every_s=0.5,
+            )  # fmt: skip
+
+    def make_room(self) -> None:
+        """Make namespace, Secrets and Service anew from where they are declared."""
+        with self._drill.step(
+            "make namespace, Secrets and Service anew",
+            "kubectl apply -f namespace.yaml -f secrets.yaml -f service.yaml",
+        ):
+            labels = {"drills.dev/target": "yes"}
+            self._kube.apply(
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
+            )
+            self._kube.apply(self._database.declared[:-1], self.namespace)
+
+    def recover(self, target: Manifest | None = None, backup: BaseBackup | None = None) -> None:
+        """Make a new cluster from the archive of the current one, which it takes the place of here.
+
+        Args:
+            target: where to stop, as CloudNativePG's recoveryTarget; None for the end of the archive.
+            backup: the base backup to begin with; where the target is no time, CloudNativePG must be told.
+
+        Raises:
+            ProcedureFailed: the recovery failed; says what PostgreSQL or Barman said.
+            WaitTimeout: it neither failed nor ended in time.
+        """
+        self._recoveries += 1
+        old, new = self.name, f"shop-recovered-{self._recoveries}"
+        told = {**(target or {}), **({"backupID": backup.id} if backup else {})}
+        where = json.dumps(told) if told else "the end of the archive"
+        with self._drill.step(
+            "make a new cluster from the archive", f"kubectl -n {self.namespace} apply -f {new}.yaml # {where}"
+        ):
+            self._kube.apply(self._from_archive(old, new, told), self.namespace)
+        with self._drill.step(
+            "wait for the new cluster", f"kubectl -n {self.namespace} get cluster {new}", by="kubernetes"
+        ):
+            wait_until(
+                lambda: self._recovered(new), what=f"cluster {new} is recovered and healthy",
+                within_s=self._drill.at_most(RECOVERED_WITHIN_S), every_s=0.5, describe=lambda _: self._state(new),
+            )  # fmt: skip
+        self.name = new
+
+    def move_users(self) -> None:
+        """Lead the application's Service to the new cluster."""
+        selector = {"cnpg.io/cluster": self.name}
+        patch = json.dumps({"spec": {"selector": selector}})
+        with self._drill.step(
+            "lead the Service to the new cluster", f"kubectl -n {self.namespace} patch service shop --patch '{patch}'"
+        ):
+            self._kube.patch("Service", "shop", {"spec": {"selector": selector}}, self.namespace)
+
+    def protect_again(self) -> None:
+        """Take a base backup of the new cluster: without one its archive is of no use."""
+        with self._drill.step(
+            "take a base backup of the new cluster", f"kubectl cnpg -n {self.namespace} backup {self.name}"
+        ):
+            self.backup()
+        self._drill.reconstituted()
+
+    # Looking
+
+    def primary(self) -> str:
+        """Return the pod of the current cluster's primary."""
+        found = self._kube.get(CLUSTER, self.name, self.namespace) or {}
+        return str((found.get("status") or {}).get("currentPrimary") or f"{self.name}-1")
+
+    def archived_wal(self) -> list[str]:
+        """Return the names of the current cluster's archived WAL segments, in order."""
+        return sorted(
+            {found[0] for one in self._archived() if (found := _WAL.fullmatch(one["Key"].rpartition("/")[2]))}
+        )
+
+    # Parts
+
+    def _from_archive(self, old: str, new: str, target: Manifest) -> Manifest:
+        made = deepcopy(self._database.declared[-1])
+        made["metadata"]["name"] = new
+        spec = made["spec"]
+        if self._drill.leaves_out("procedure"):  # a new cluster, and nothing in it
+            return made
+        application = spec["bootstrap"]["initdb"]
+        spec["bootstrap"] = {
+            "recovery": {"source": _ORIGIN, **application, **({"recoveryTarget": target} if target else {})}
+        }
+        archive = {key: value for key, value in spec["backup"]["barmanObjectStore"].items() if key != "data"}
+        spec["externalClusters"] = [{"name": _ORIGIN, "barmanObjectStore": {**archive, "serverName": old}}]
+        return made
+
+    def _recovered(self, name: str) -> bool:
+        if healthy(self._kube.get(CLUSTER, name, self.namespace)):
+            return True
+        failed = [pod for pod in self._attempts(name) if (pod.get("status") or {}).get("phase") == "Failed"]
+        if len(failed) >= ATTEMPTS:
+            raise ProcedureFailed(f"cluster {name} cannot be recovered: {self._reason(failed[0])}")
+        return False
+
+    def _attempts(self, name: str) -> list[Manifest]:
+        labels = f"cnpg.io/cluster={name},cnpg.io/jobRole=full-recovery"
+        return self._kube.list("Pod", self.namespace, labels=labels)
+
+    def _reason(self, pod: Manifest) -> str:
+        return reason(self._kube.logs(pod["metadata"]["name"], self.namespace).splitlines())
+
+    def _state(self, name: str) -> str:
+        status = (self._kube.get(CLUSTER, name, self.namespace) or {}).get("status") or {}
+        return f"{status.get('phase', 'no phase yet')}, {len(self._attempts(name))} attempts"
+
+    def _archived(self) -> list[Manifest]:
+        prefix = f"{self._database.prefix}/{self.name}/wals/"
+        pages = self._store.client().get_paginator("list_objects_v2").paginate(Bucket=self._store.bucket, Prefix=prefix)
+        return [one for page in pages for one in page.get("Contents", [])]
+
+    def _age_s(self) -> float:
+        """Return the age of the newest archived WAL, in seconds."""
+        newest = max(one["LastModified"] for one in self._archived())
+        return float((self._drill.history.clock.now().utc - newest).total_seconds())
+
+    def _sql(self, statement: str, fails_as: type[DrillError] = ProcedureFailed) -> str:
+        return self._exec("psql", "-XAtc", statement, fails_as=fails_as).strip()
+
+    def _exec(self, *command: str, fails_as: type[DrillError] = ProcedureFailed) -> str:
+        return self._drill.commands.run(
+            [*self._kubectl, "--namespace", self.namespace, "exec", self.primary(), "--container=postgres", "--", *command],
+            timeout_s=60, fails_as=fails_as,
+        ).stdout  # fmt: skip
+
+
+def healthy(cluster: Manifest | None) -> bool:
+    """Hold when a Cluster has as many ready instances as it wants, and its operator finds nothing to do."""
+    if cluster is None or not present(cluster):
+        return False
+    status = cluster.get("status") or {}
+    wanted = cluster["spec"].get("instances", 1)
+    return status.get("phase") == "Cluster in healthy state" and status.get("readyInstances") == wanted
+
+
+def reason(lines: Sequence[str]) -> str:
+    """Say why a recovery failed, from the log of its pod: PostgreSQL's last word, else the last error of all."""
+    fatal, errors = [], []
+    for one in map(_parsed, lines):
+        record = one.get("record") or {}
+        if record.get("error_severity") in ("FATAL", "PANIC") and record.get("sql_state_code") != "57P03":
+            fatal.append(" ".join(filter(None, (record["message"], record.get("detail"), record.get("hint")))))
+        elif one.get("level") == "error":
+            errors.append(str(one.get("error") or one.get("err") or one.get("msg")))
+    return next(reversed(fatal or errors), "its log does not say")
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _backup_ended(backup: Manifest | None) -> bool:
+    return ((backup or {}).get("status") or {}).get("phase") in ("completed", "failed")
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
