@@ -45,10 +45,9 @@ class TableDropped(Fault):
         self.target = f"table/{database.namespace}/{table}"
         self._database = database
         self._table = table
-        ((oid,),) = database.ask(f"SELECT to_regclass('{table}')::oid")
-        if oid is None:
+        self._oid = self._find()
+        if self._oid is None:
             raise UsageError(f"table_dropped {table!r}: found no such table, accepted: one that is there")
-        self._oid = int(oid)
 
     def inject(self) -> None:
         """Drop the table."""
@@ -57,13 +56,19 @@ class TableDropped(Fault):
     def proof(self) -> list[str]:
         """Tell that the table is gone; a database that does not answer proves nothing."""
         try:
-            there = self._database.ask(f"SELECT 1 FROM pg_class WHERE oid = {self._oid}")
+            now = self._find()
         except WriteRefused:
             return []
-        return [] if there else [f"table {self._table} with object id {self._oid} is gone from the catalogue"]
+        return (
+            [] if now == self._oid else [f"table {self._table} with object id {self._oid} is gone from the catalogue"]
+        )
 
     def heal(self) -> None:
         """Do nothing: bringing the table back is the procedure's."""
+
+    def _find(self) -> object:
+        ((oid,),) = self._database.ask(f"SELECT to_regclass('{self._table}')::oid")
+        return oid
 
 
 def table_dropped(database: Database, table: str) -> TableDropped:

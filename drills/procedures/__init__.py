@@ -1,5 +1,6 @@
 """The runbooks under test, as code whose steps are recorded as they run. Each has its text in docs/runbooks."""
 
+from drills.procedures.archive import Archive
 from drills.procedures.backups import Backups
 from drills.procedures.controlplane import ControlPlane, SavedControlPlane
 from drills.procedures.etcd import EtcdSnapshots, Snapshot
@@ -15,6 +16,8 @@ from drills.procedures.pod import Controllers
 from drills.procedures.postgres import BaseBackup, Drop, Postgres
 from drills.procedures.rebuild import HostRebuild, Rebuild
 from drills.procedures.schedules import Retention, Schedules
+from drills.procedures.replicas import Replicas
+from drills.procedures.schedules import Schedules
 from drills.procedures.secrets import Secrets
 from drills.procedures.service import NodeServices
 from drills.procedures.validation import Validation
@@ -22,6 +25,7 @@ from drills.procedures.velero import Backup, Velero
 from drills.procedures.volumes import Volumes
 
 __all__ = [
+    "Archive",
     "Backup",
     "BackupOperator",
     "Backups",
@@ -43,6 +47,7 @@ __all__ = [
     "Postgres",
     "Rebuild",
     "Retention",
+    "Replicas",
     "SavedControlPlane",
     "Schedules",
     "Secrets",

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.kube import Kube, Manifest, present
+from drills.procedures.archive import Archive
 from drills.waiting import wait_until
 
 CLUSTER = "postgresql.cnpg.io/v1/Cluster"
@@ -25,12 +26,12 @@ BACKUP = "postgresql.cnpg.io/v1/Backup"
 BACKUP_WITHIN_S = 180.0
 ARCHIVED_WITHIN_S = 60.0
 RECOVERED_WITHIN_S = 600.0
+REMOVED_WITHIN_S = 120.0
 LOGGED_WITHIN_S = 30.0
 ATTEMPTS = 2
 """Failed attempts after which a recovery is given up: the operator goes on trying by itself, at growing intervals, and
 what is wrong with an archive is the same the second time."""
 
-_WAL = re.compile(r"[0-9A-F]{24}")
 _ORIGIN = "origin"
 
 
@@ -45,28 +46,6 @@ class Database(Protocol):
     @property
     def declared(self) -> Sequence[Manifest]:
         """Its Secrets, the application's Service, and its Cluster, in that order."""
-        ...
-
-    @property
-    def prefix(self) -> str:
-        """The start of the keys under which its clusters keep what they archive."""
-        ...
-
-
-class Bucket(Protocol):
-    """A bucket of an object store, outside the cluster."""
-
-    @property
-    def bucket(self) -> str:
-        """Its name."""
-        ...
-
-    def keys(self, prefix: str) -> list[str]:
-        """Return the keys of all objects under a prefix."""
-        ...
-
-    def client(self) -> Any:  # noqa: ANN401 - boto3 makes its client classes at run time
-        """Return a boto3 S3 client."""
         ...
 
 
@@ -101,7 +80,7 @@ class Postgres:
     """One database under CloudNativePG: its base backups, its archived WAL, and new clusters made from them."""
 
     def __init__(
-        self, drill: Drill, kube: Kube, kubectl: Path, kubeconfig: Path, database: Database, store: Bucket
+        self, drill: Drill, kube: Kube, kubectl: Path, kubeconfig: Path, database: Database, archive: Archive
     ) -> None:
         """Say where it is.
 
@@ -111,15 +90,16 @@ class Postgres:
             kubectl: the program.
             kubeconfig: for it.
             database: what is declared.
-            store: keeps base backups and WAL.
+            archive: its base backups and WAL.
         """
         self._drill = drill
         self._kube = kube
         self._kubectl = [str(kubectl), "--kubeconfig", str(kubeconfig)]
         self._database = database
-        self._store = store
+        self._archive = archive
         self._backups = 0
         self._recoveries = 0
+        self._attempted = self._last = ""
         self.name = "shop"
 
     @property
@@ -165,14 +145,31 @@ class Postgres:
         """Give this instant a name in the WAL, as before a risky change."""
         self._sql(f"SELECT pg_create_restore_point('{name}')", fails_as=EnvironmentFailed)
 
+    def close_segment(self) -> str:
+        """Close the WAL segment that is being written, and return its name once the archive has it.
+
+        Raises:
+            EnvironmentFailed: the database did not.
+            WaitTimeout: the archive did not get it in time.
+        """
+        return self._switch_wal(EnvironmentFailed)
+
+    def lose_wal(self, segment: str) -> None:
+        """Delete an archived WAL segment, as a store that loses an object; nobody notices."""
+        self._archive.lose(self.name, segment)
+
     def tail_grows(self, age_s: float) -> None:
         """Wait until the newest archived WAL is so many seconds old: what a disaster now costs.
 
         Raises:
             WaitTimeout: WAL is archived more often than that.
         """
+
+        def old_s() -> float:
+            return (self._drill.history.clock.now().utc - self._archive.newest(self.name)).total_seconds()
+
         wait_until(
-            lambda: self._age_s() >= age_s, what=f"the newest archived WAL is {age_s:g} s old",
+            lambda: old_s() >= age_s, what=f"the newest archived WAL is {age_s:g} s old",
             within_s=5 * age_s + 30, every_s=0.5,
         )  # fmt: skip
 
@@ -235,11 +232,7 @@ class Postgres:
             "archive the WAL up to now",
             f"kubectl -n {self.namespace} exec {self.primary()} -- psql -c 'SELECT pg_switch_wal()'",
         ):
-            segment = self._sql("SELECT pg_walfile_name(pg_switch_wal())")
-            wait_until(
-                lambda: segment in self.archived_wal(), what=f"the archive has {segment}",
-                within_s=self._drill.at_most(ARCHIVED_WITHIN_S), every_s=0.5,
-            )  # fmt: skip
+            self._switch_wal(ProcedureFailed)
 
     def make_room(self) -> None:
         """Make namespace, Secrets and Service anew from where they are declared."""
@@ -264,22 +257,40 @@ class Postgres:
             ProcedureFailed: the recovery failed; says what PostgreSQL or Barman said.
             WaitTimeout: it neither failed nor ended in time.
         """
-        self._recoveries += 1
-        old, new = self.name, f"shop-recovered-{self._recoveries}"
-        told = {**(target or {}), **({"backupID": backup.id} if backup else {})}
-        where = json.dumps(told) if told else "the end of the archive"
+        self.name = self._recover(target, backup, empty=self._drill.leaves_out("procedure"))
+
+    def fails_to_recover(self, because: str, target: Manifest | None = None, backup: BaseBackup | None = None) -> None:
+        """Try a recovery that cannot succeed, check that it fails and says why, and remove what it left behind.
+
+        Args:
+            because: part of what PostgreSQL or Barman must say.
+            target: as for `recover`.
+            backup: as for `recover`.
+
+        Raises:
+            ProcedureFailed: it failed, and what is done about that is left out of this drill on purpose.
+            WaitTimeout: it neither failed nor ended in time.
+        """
+        try:
+            made = self._recover(target, backup)
+        except ProcedureFailed as failure:
+            self._drill.check("the recovery fails and says why", because in str(failure), because, failure)
+            if self._drill.leaves_out("procedure"):
+                raise
+            made = self._attempted
+        else:
+            self._drill.check("the recovery fails and says why", False, because, "it succeeded")
         with self._drill.step(
-            "make a new cluster from the archive", f"kubectl -n {self.namespace} apply -f {new}.yaml # {where}"
+            "remove what the failed recovery left", f"kubectl -n {self.namespace} delete cluster {made}"
         ):
-            self._kube.apply(self._from_archive(old, new, told), self.namespace)
+            self._kube.delete(CLUSTER, made, self.namespace, wait=True, within_s=self._drill.at_most(REMOVED_WITHIN_S))
+
+    def look_for_gaps(self) -> list[str]:
+        """Look through the archive for WAL segments that are missing; return the first one of each gap."""
         with self._drill.step(
-            "wait for the new cluster", f"kubectl -n {self.namespace} get cluster {new}", by="kubernetes"
+            "look for gaps in the archive", f"aws s3 ls --recursive s3://BUCKET/PREFIX/{self.name}/wals/"
         ):
-            wait_until(
-                lambda: self._recovered(new), what=f"cluster {new} is recovered and healthy",
-                within_s=self._drill.at_most(RECOVERED_WITHIN_S), every_s=0.5, describe=lambda _: self._state(new),
-            )  # fmt: skip
-        self.name = new
+            return self._archive.gaps(self.name)
 
     def move_users(self) -> None:
         """Lead the application's Service to the new cluster."""
@@ -305,65 +316,71 @@ class Postgres:
         found = self._kube.get(CLUSTER, self.name, self.namespace) or {}
         return str((found.get("status") or {}).get("currentPrimary") or f"{self.name}-1")
 
-    def archived_wal(self) -> list[str]:
-        """Return the names of the current cluster's archived WAL segments, in order."""
-        return sorted(
-            {found[0] for one in self._archived() if (found := _WAL.fullmatch(one["Key"].rpartition("/")[2]))}
-        )
-
     # Parts
 
-    def _from_archive(self, old: str, new: str, target: Manifest) -> Manifest:
+    def _recover(self, target: Manifest | None, backup: BaseBackup | None, *, empty: bool = False) -> str:
+        """Make a new cluster from the archive (or, sabotaged, an empty one), and return its name once it is healthy."""
+        self._recoveries += 1
+        new = self._attempted = f"shop-recovered-{self._recoveries}"
+        told = {**(target or {}), **({"backupID": backup.id} if backup else {})}
         made = deepcopy(self._database.declared[-1])
         made["metadata"]["name"] = new
-        spec = made["spec"]
-        if self._drill.leaves_out("procedure"):  # a new cluster, and nothing in it
-            return made
+        if not empty:
+            self._bootstrap_from_archive(made["spec"], told)
+        where = json.dumps(told) if told else "the end of the archive"
+        with self._drill.step(
+            "make a new cluster from the archive", f"kubectl -n {self.namespace} apply -f {new}.yaml # {where}"
+        ):
+            self._kube.apply(made, self.namespace)
+        with self._drill.step(
+            "wait for the new cluster", f"kubectl -n {self.namespace} get cluster {new}", by="kubernetes"
+        ):
+            wait_until(
+                lambda: self._recovered(new), what=f"cluster {new} is recovered and healthy",
+                within_s=self._drill.at_most(RECOVERED_WITHIN_S), every_s=0.5, describe=lambda _: self._last,
+            )  # fmt: skip
+        return new
+
+    def _bootstrap_from_archive(self, spec: Manifest, target: Manifest) -> None:
         application = spec["bootstrap"]["initdb"]
         spec["bootstrap"] = {
             "recovery": {"source": _ORIGIN, **application, **({"recoveryTarget": target} if target else {})}
         }
         archive = {key: value for key, value in spec["backup"]["barmanObjectStore"].items() if key != "data"}
-        spec["externalClusters"] = [{"name": _ORIGIN, "barmanObjectStore": {**archive, "serverName": old}}]
-        return made
+        spec["externalClusters"] = [{"name": _ORIGIN, "barmanObjectStore": {**archive, "serverName": self.name}}]
 
     def _recovered(self, name: str) -> bool:
-        if healthy(self._kube.get(CLUSTER, name, self.namespace)):
+        cluster = self._kube.get(CLUSTER, name, self.namespace) or {}
+        if healthy(cluster):
             return True
-        failed = [pod for pod in self._attempts(name) if (pod.get("status") or {}).get("phase") == "Failed"]
-        if len(failed) >= ATTEMPTS:
-            raise ProcedureFailed(f"cluster {name} cannot be recovered: {self._reason(failed[0])}")
+        attempts = self._kube.list(
+            "Pod", self.namespace, labels=f"cnpg.io/cluster={name},cnpg.io/jobRole=full-recovery"
+        )
+        failed = [pod for pod in attempts if (pod.get("status") or {}).get("phase") == "Failed"]
+        self._last = str((cluster.get("status") or {}).get("phase") or "no phase yet")
+        if failed:
+            why = reason(self._kube.logs(failed[-1]["metadata"]["name"], self.namespace).splitlines())
+            self._last += f", {len(failed)} failed attempts: {why}"
+            if len(failed) >= ATTEMPTS:
+                raise ProcedureFailed(f"cluster {name} cannot be recovered: {why}")
         return False
 
-    def _attempts(self, name: str) -> list[Manifest]:
-        labels = f"cnpg.io/cluster={name},cnpg.io/jobRole=full-recovery"
-        return self._kube.list("Pod", self.namespace, labels=labels)
-
-    def _reason(self, pod: Manifest) -> str:
-        return reason(self._kube.logs(pod["metadata"]["name"], self.namespace).splitlines())
-
-    def _state(self, name: str) -> str:
-        status = (self._kube.get(CLUSTER, name, self.namespace) or {}).get("status") or {}
-        return f"{status.get('phase', 'no phase yet')}, {len(self._attempts(name))} attempts"
-
-    def _archived(self) -> list[Manifest]:
-        prefix = f"{self._database.prefix}/{self.name}/wals/"
-        pages = self._store.client().get_paginator("list_objects_v2").paginate(Bucket=self._store.bucket, Prefix=prefix)
-        return [one for page in pages for one in page.get("Contents", [])]
-
-    def _age_s(self) -> float:
-        """Return the age of the newest archived WAL, in seconds."""
-        newest = max(one["LastModified"] for one in self._archived())
-        return float((self._drill.history.clock.now().utc - newest).total_seconds())
+    def _switch_wal(self, fails_as: type[DrillError]) -> str:
+        segment = self._sql("SELECT pg_walfile_name(pg_switch_wal())", fails_as)
+        wait_until(
+            lambda: segment in self._archive.wal(self.name), what=f"the archive has {segment}",
+            within_s=self._drill.at_most(ARCHIVED_WITHIN_S), every_s=0.5,
+        )  # fmt: skip
+        return segment
 
     def _sql(self, statement: str, fails_as: type[DrillError] = ProcedureFailed) -> str:
         return self._exec("psql", "-XAtc", statement, fails_as=fails_as).strip()
 
     def _exec(self, *command: str, fails_as: type[DrillError] = ProcedureFailed) -> str:
+        pod = [self.primary(), "--namespace", self.namespace, "--container=postgres"]
         return self._drill.commands.run(
-            [*self._kubectl, "--namespace", self.namespace, "exec", self.primary(), "--container=postgres", "--", *command],
-            timeout_s=60, fails_as=fails_as,
-        ).stdout  # fmt: skip
+            [*self._kubectl, "exec", *pod, "--", *command], timeout_s=60, fails_as=fails_as
+        ).stdout
 
 
 def healthy(cluster: Manifest | None) -> bool:
