@@ -136,8 +136,7 @@ def test_recovery_waits_for_its_object_store(drill, database, postgres, cluster,
         with drill.recovery("see the recovery fail, have the way to the store repaired, recover"):
             postgres.make_room()
             postgres.fails_to_recover("Could not connect to the endpoint URL")
-            with drill.step("repair the way to the object store", "nft delete table inet drills_store", by="human"):
-                outage.heal()
+            postgres.reach_archive_again(outage.heal)
             postgres.recover()
             postgres.move_users()
             postgres.protect_again()

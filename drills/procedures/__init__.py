@@ -17,6 +17,7 @@ from drills.procedures.postgres import BaseBackup, Drop, Postgres
 from drills.procedures.rebuild import HostRebuild, Rebuild
 from drills.procedures.schedules import Retention, Schedules
 from drills.procedures.replicas import Replicas
+from drills.procedures.retention import Retention
 from drills.procedures.schedules import Schedules
 from drills.procedures.secrets import Secrets
 from drills.procedures.service import NodeServices
@@ -48,6 +49,7 @@ __all__ = [
     "Rebuild",
     "Retention",
     "Replicas",
+    "Retention",
     "SavedControlPlane",
     "Schedules",
     "Secrets",

@@ -1,4 +1,4 @@
-"""Recovering PostgreSQL from base backups and archived WAL: docs/runbooks/database-point-in-time.md and -restore.md.
+"""Recovering PostgreSQL from base backups and archived WAL: docs/runbooks/database-restore.md and its neighbours.
 
 CloudNativePG never recovers a cluster in place: a new one is made from the archive of the old one, under another name,
 since no two of them may write to one archive. The application keeps its Service, which is led to the new cluster.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -285,6 +285,11 @@ class Postgres:
         ):
             self._kube.delete(CLUSTER, made, self.namespace, wait=True, within_s=self._drill.at_most(REMOVED_WITHIN_S))
 
+    def reach_archive_again(self, repair: Callable[[], None]) -> None:
+        """Have someone repair the way to the object store."""
+        with self._drill.step("repair the way to the object store", "nft delete table inet drills_store", by="human"):
+            repair()
+
     def look_for_gaps(self) -> list[str]:
         """Look through the archive for WAL segments that are missing; return the first one of each gap."""
         with self._drill.step(
@@ -304,7 +309,7 @@ class Postgres:
     def protect_again(self) -> None:
         """Take a base backup of the new cluster: without one its archive is of no use."""
         with self._drill.step(
-            "take a base backup of the new cluster", f"kubectl cnpg -n {self.namespace} backup {self.name}"
+            "take a base backup of the new cluster", f"kubectl -n {self.namespace} apply -f backup.yaml"
         ):
             self.backup()
         self._drill.reconstituted()
