@@ -33,6 +33,8 @@ ATTEMPTS = 2
 what is wrong with an archive is the same the second time."""
 
 _ORIGIN = "origin"
+_STARTING_UP = "57P03"
+"""What PostgreSQL answers to whoever asks too early."""
 
 
 class Database(Protocol):
@@ -398,15 +400,22 @@ def healthy(cluster: Manifest | None) -> bool:
 
 
 def reason(lines: Sequence[str]) -> str:
-    """Say why a recovery failed, from the log of its pod: PostgreSQL's last word, else the last error of all."""
-    fatal, errors = [], []
+    """Say why a recovery failed, from the log of its pod: PostgreSQL's last word, else the last error and Barman's."""
+    fatal, error, barman = "", "", ""
     for one in map(_parsed, lines):
         record = one.get("record") or {}
-        if record.get("error_severity") in ("FATAL", "PANIC") and record.get("sql_state_code") != "57P03":
-            fatal.append(" ".join(filter(None, (record["message"], record.get("detail"), record.get("hint")))))
+        if record.get("error_severity") in ("FATAL", "PANIC") and record.get("sql_state_code") != _STARTING_UP:
+            fatal = str(record["message"])
         elif one.get("level") == "error":
-            errors.append(str(one.get("error") or one.get("err") or one.get("msg")))
-    return next(reversed(fatal or errors), "its log does not say")
+            error = str(one.get("error") or one.get("msg"))
+            barman = _last_line(one.get("stderr")) or barman
+        elif str(one.get("logger")).startswith("barman-cloud") and "ERROR" in str(one.get("msg")):
+            barman = _last_line(one["msg"])
+    return fatal or "; ".join(filter(None, (error, barman))) or "its log does not say"
+
+
+def _last_line(text: object) -> str:
+    return next(reversed(str(text or "").strip().splitlines()), "")
 
 
 def _parsed(line: str) -> dict[str, Any]:

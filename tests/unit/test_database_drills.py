@@ -180,6 +180,24 @@ def record(severity, message, state="XX000"):
         ([line(level="error", msg="first"), line(level="error", msg="second")], "second"),
         (
             [
+                line(level="info", logger="barman-cloud-check-wal-archive", msg="started\nERROR: Could not connect"),
+                line(level="error", msg="restore error", error="exit status 2"),
+            ],
+            "exit status 2; ERROR: Could not connect",
+        ),
+        (
+            [
+                line(
+                    level="error",
+                    msg="Can't extract backup id",
+                    error="exit status 2",
+                    stderr="one\nCould not connect\n",
+                )
+            ],
+            "exit status 2; Could not connect",
+        ),
+        (
+            [
                 record("FATAL", "the database system is starting up", "57P03"),
                 record("LOG", "redo done"),
                 record("FATAL", "recovery ended before configured recovery target was reached"),
