@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
-from drills.kube import Kube, Manifest, present
+from drills.kube import RIDDEN_OUT, Kube, Manifest, present
 from drills.procedures.archive import Archive
 from drills.waiting import wait_until
 
@@ -118,25 +118,7 @@ class Postgres:
             EnvironmentFailed: it did not complete; without one there is nothing to rehearse.
             WaitTimeout: nor did it fail.
         """
-        self._backups += 1
-        name = f"{self.name}-{self._backups}"
-        self._kube.apply(
-            {
-                "apiVersion": "postgresql.cnpg.io/v1", "kind": "Backup", "metadata": {"name": name},
-                "spec": {"method": "barmanObjectStore", "cluster": {"name": self.name}},
-            },
-            self.namespace,
-        )  # fmt: skip
-        ended = self._kube.wait_for(
-            BACKUP, name, self.namespace, condition=_backup_ended, what=f"base backup {name} has ended",
-            within_s=BACKUP_WITHIN_S,
-        )  # fmt: skip
-        status = (ended or {})["status"]
-        if status["phase"] != "completed":
-            raise EnvironmentFailed(f"base backup {name} ended as {status['phase']}: {status.get('error', '')}")
-        made = BaseBackup(
-            status["backupId"], status["beginWal"], status["endWal"], status["beginLSN"], _moment(status["startedAt"])
-        )
+        made = self._base_backup(EnvironmentFailed)
         self._drill.backup(
             "barman base backup", made.id, made.started,
             cluster=self.name, begin_wal=made.begin_wal, end_wal=made.end_wal,
@@ -309,11 +291,16 @@ class Postgres:
             self._kube.patch("Service", "shop", {"spec": {"selector": selector}}, self.namespace)
 
     def protect_again(self) -> None:
-        """Take a base backup of the new cluster: without one its archive is of no use."""
+        """Take a base backup of the new cluster: without one its archive is of no use.
+
+        Raises:
+            ProcedureFailed: it did not complete.
+            WaitTimeout: nor did it fail.
+        """
         with self._drill.step(
             "take a base backup of the new cluster", f"kubectl -n {self.namespace} apply -f backup.yaml"
         ):
-            self.backup()
+            self._base_backup(ProcedureFailed)
         self._drill.reconstituted()
 
     # Looking
@@ -324,6 +311,27 @@ class Postgres:
         return str((found.get("status") or {}).get("currentPrimary") or f"{self.name}-1")
 
     # Parts
+
+    def _base_backup(self, fails_as: type[DrillError]) -> BaseBackup:
+        self._backups += 1
+        name = f"{self.name}-{self._backups}"
+        self._kube.apply(
+            {
+                "apiVersion": "postgresql.cnpg.io/v1", "kind": "Backup", "metadata": {"name": name},
+                "spec": {"method": "barmanObjectStore", "cluster": {"name": self.name}},
+            },
+            self.namespace,
+        )  # fmt: skip
+        ended = self._kube.wait_for(
+            BACKUP, name, self.namespace, condition=_backup_ended, what=f"base backup {name} has ended",
+            within_s=BACKUP_WITHIN_S,
+        )  # fmt: skip
+        status = (ended or {})["status"]
+        if status["phase"] != "completed":
+            raise fails_as(f"base backup {name} ended as {status['phase']}: {status.get('error', '')}")
+        return BaseBackup(
+            status["backupId"], status["beginWal"], status["endWal"], status["beginLSN"], _moment(status["startedAt"])
+        )
 
     def _recover(self, target: Manifest | None, backup: BaseBackup | None, *, empty: bool = False) -> str:
         """Make a new cluster from the archive (or, sabotaged, an empty one), and return its name once it is healthy."""
@@ -345,6 +353,7 @@ class Postgres:
             wait_until(
                 lambda: self._recovered(new), what=f"cluster {new} is recovered and healthy",
                 within_s=self._drill.at_most(RECOVERED_WITHIN_S), every_s=0.5, describe=lambda _: self._last,
+                retry_on=RIDDEN_OUT,
             )  # fmt: skip
         return new
 
