@@ -126,7 +126,7 @@ def test_recovery_waits_for_its_object_store(drill, database, postgres, cluster,
     postgres.close_segment()
 
     drill.holds(database.takes_orders)
-    outage = faults.object_store_out_of_reach(cluster.nodes, object_store.address)
+    outage = faults.object_store_unreachable(cluster.nodes, object_store)
     lost = faults.together(
         faults.pod_killed(database.kube, database.namespace, postgres.primary()),
         faults.namespace_deleted(database.kube, database.namespace),

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.drill(
 )
 
 
-def test_oldest_promised_point_is_recovered(drill, database, postgres, retention):
+def test_oldest_promised_point_is_recovered(drill, database, postgres, wal_retention):
     """A table is dropped; the oldest point that the retention promises is recovered."""
     database.open()
     database.sell(50)
@@ -31,8 +31,8 @@ def test_oldest_promised_point_is_recovered(drill, database, postgres, retention
     oldest = postgres.backup()
     database.sell(20)
     newest = postgres.backup()
-    retention.keep(newest=2)
-    retention.holds([oldest, newest])
+    wal_retention.keep(newest=2)
+    wal_retention.holds([oldest, newest])
 
     drill.holds(database.takes_orders)
     with drill.disruption(faults.table_dropped(database, "ledger")):

@@ -104,9 +104,6 @@ from drills.faults.objectstore import (  # noqa: E402
     ObjectStoreUnreachable,
     object_store_destroyed,
     object_store_unreachable,
-    ObjectStoreOutOfReach,
-    object_store_destroyed,
-    object_store_out_of_reach,
 )
 from drills.faults.pod import PodKilled, pod_killed  # noqa: E402
 from drills.faults.secret import SecretsDeleted, secrets_deleted  # noqa: E402
@@ -134,7 +131,6 @@ __all__ = [
     "NodeStopped",
     "ObjectStoreDestroyed",
     "ObjectStoreUnreachable",
-    "ObjectStoreOutOfReach",
     "PodKilled",
     "SecretsDeleted",
     "ServiceCutOff",
@@ -159,7 +155,6 @@ __all__ = [
     "node_stopped",
     "object_store_destroyed",
     "object_store_unreachable",
-    "object_store_out_of_reach",
     "pod_killed",
     "schedule_paused",
     "secrets_deleted",

@@ -14,12 +14,6 @@ STORE_TABLE = "drills_store_cut"
 
 _EXEC_TIMEOUT_S = 30.0
 
-TABLE = "drills_store"
-"""The nftables table (family inet) that keeps a node from an object store; nothing else is in it."""
-
-_HOOKS = ("output", "forward")
-_EXEC_TIMEOUT_S = 30.0
-
 
 class ObjectStore(Protocol):
     """An object store that the harness can destroy: a container of its own, or whatever a team plugs in."""
@@ -168,63 +162,6 @@ class ObjectStoreDestroyed(Fault):
 
     def heal(self) -> None:
         """Do nothing: a store that was destroyed has nothing to give back."""
-
-
-class Node(Protocol):
-    """A node in which the harness can run commands."""
-
-    name: str
-
-    def exec(self, argv: list[str], timeout_s: float) -> str:
-        """Run a command as root in the node, return its standard output, raise if it fails."""
-        ...
-
-
-class ObjectStoreOutOfReach(Fault):
-    """An object store runs, and nothing in the cluster reaches it: every node refuses to send to it.
-
-    The proof comes from the nodes: not one of them can connect.
-    """
-
-    name = "object store out of reach"
-    blast_radius = BlastRadius.CLUSTER
-
-    def __init__(self, nodes: Sequence[Node], address: str) -> None:
-        """Aim at a store.
-
-        Args:
-            nodes: all nodes of the cluster.
-            address: the store's, as the cluster sees it: host:port.
-        """
-        self.target = f"object store/{address}"
-        self._nodes = nodes
-        self._host, _, self._port = address.rpartition(":")
-
-    def inject(self) -> None:
-        """Refuse, on every node, what is sent to the store by the node or its pods."""
-        rule = f"ip daddr {self._host} tcp dport {self._port} reject with tcp reset;"
-        chains = " ".join(f"chain {hook} {{ type filter hook {hook} priority -5; {rule} }}" for hook in _HOOKS)
-        for node in self._nodes:
-            node.exec(["nft", f"table inet {TABLE} {{ {chains} }}"], timeout_s=_EXEC_TIMEOUT_S)
-
-    def proof(self) -> list[str]:
-        """Tell from which nodes the store cannot be reached; nothing as long as one of them can."""
-        script = f"timeout 2 bash -c '</dev/tcp/{self._host}/{self._port}' 2>/dev/null && echo reached; true"
-        for node in self._nodes:
-            if node.exec(["bash", "-c", script], timeout_s=_EXEC_TIMEOUT_S).strip():
-                return []
-        return [f"{node.name} cannot connect to {self._host}:{self._port}" for node in self._nodes]
-
-    def heal(self) -> None:
-        """Let the store be reached again. Idempotent."""
-        script = f"if nft list table inet {TABLE} >/dev/null 2>&1; then nft delete table inet {TABLE}; fi"
-        for node in self._nodes:
-            node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S)
-
-
-def object_store_out_of_reach(nodes: Sequence[Node], address: str) -> ObjectStoreOutOfReach:
-    """Make the fault that keeps every node, and its pods, from an object store at host:port."""
-    return ObjectStoreOutOfReach(nodes, address)
 
 
 def object_store_destroyed(store: ObjectStore) -> ObjectStoreDestroyed:

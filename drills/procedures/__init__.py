@@ -15,23 +15,22 @@ from drills.procedures.operator import BackupOperator
 from drills.procedures.pod import Controllers
 from drills.procedures.postgres import BaseBackup, Drop, Postgres
 from drills.procedures.rebuild import HostRebuild, Rebuild
-from drills.procedures.schedules import Retention, Schedules
 from drills.procedures.replicas import Replicas
-from drills.procedures.retention import Retention
-from drills.procedures.schedules import Schedules
+from drills.procedures.schedules import Retention, Schedules
 from drills.procedures.secrets import Secrets
 from drills.procedures.service import NodeServices
 from drills.procedures.validation import Validation
 from drills.procedures.velero import Backup, Velero
 from drills.procedures.volumes import Volumes
+from drills.procedures.wal_retention import WalRetention
 
 __all__ = [
     "Archive",
     "Backup",
     "BackupOperator",
     "Backups",
-    "Bundle",
     "BaseBackup",
+    "Bundle",
     "ControlPlane",
     "Controllers",
     "Drop",
@@ -47,7 +46,6 @@ __all__ = [
     "OffSite",
     "Postgres",
     "Rebuild",
-    "Retention",
     "Replicas",
     "Retention",
     "SavedControlPlane",
@@ -58,4 +56,5 @@ __all__ = [
     "Validation",
     "Velero",
     "Volumes",
+    "WalRetention",
 ]

@@ -10,7 +10,6 @@ import pytest
 
 from drills.commands import Completed
 from drills.errors import EnvironmentFailed, ProcedureFailed, UsageError, WriteRefused
-from drills.faults.objectstore import object_store_out_of_reach
 from drills.faults.table import table_dropped
 from drills.procedures.archive import Archive, successor
 from drills.procedures.postgres import BaseBackup, Drop, Postgres, healthy, reason
@@ -64,38 +63,6 @@ def test_a_table_that_is_not_there_cannot_be_dropped():
     database.oid = None
     with pytest.raises(UsageError, match="found no such table"):
         table_dropped(database, "ledger")
-
-
-# The way to the store
-
-
-class Node:
-    def __init__(self, name):
-        self.name, self.cut, self.ran = name, False, []
-
-    def exec(self, argv, timeout_s):
-        self.ran.append(" ".join(argv))
-        if argv[0] == "nft":
-            self.cut = True
-        elif "delete table" in argv[-1]:
-            self.cut = False
-        elif "/dev/tcp/" in argv[-1]:
-            return "" if self.cut else "reached\n"
-        return ""
-
-
-def test_a_store_is_out_of_reach_when_no_node_reaches_it():
-    one, other = Node("one"), Node("other")
-    fault = object_store_out_of_reach([one, other], "10.0.0.9:7070")
-    assert fault.proof() == []
-    one.cut = True
-    assert fault.proof() == [], "one node that reaches it is enough"
-    fault.inject()
-    assert "ip daddr 10.0.0.9 tcp dport 7070 reject" in one.ran[-1]
-    assert fault.proof() == [f"{name} cannot connect to 10.0.0.9:7070" for name in ("one", "other")]
-    fault.heal()
-    fault.heal()
-    assert fault.proof() == []
 
 
 # The archive

@@ -11,7 +11,7 @@ from drills.procedures.postgres import BaseBackup, Database
 EXPIRED_WITHIN_S = 120.0
 
 
-class Retention:
+class WalRetention:
     """What is kept of a database's archive. CloudNativePG counts in days; a drill counts in base backups."""
 
     def __init__(self, drill: Drill, kube: Kube, database: Database, archive: Archive) -> None:
