@@ -271,7 +271,8 @@ class Postgres:
 
     def reach_archive_again(self, repair: Callable[[], None]) -> None:
         """Have someone repair the way to the object store."""
-        with self._drill.step("repair the way to the object store", "nft delete table inet drills_store_cut", by="human"):
+        command = "nft delete table inet drills_store_cut"
+        with self._drill.step("repair the way to the object store", command, by="human"):
             repair()
 
     def look_for_gaps(self) -> list[str]:
