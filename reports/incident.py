@@ -82,7 +82,7 @@ def draft(view: View, events: Sequence[Event], steps: Sequence[Executed] = ()) -
     overview = [
         ("Began (UTC)", view.text("fault", "issued_utc") or "no fault was issued"),
         ("Detected (UTC)", detected.utc if (detected := view.phase("detected")) else "no detection was recorded"),
-        ("Service back (UTC)", restored.utc if restored else NEVER),
+        ("Service back (UTC)", restored.utc if restored else _back_without_end(view)),
         ("Recovery complete (UTC)", stable.utc if stable else "not reached"),
         ("Recovery time", f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s)}, promised {objective(view.rto_s)}"),
         ("Recovery point", f"{seconds(view.rpa_s)}, promised {objective(view.rpo_s)}"),
@@ -161,6 +161,15 @@ def since(moment: Moment) -> str:
     if moment.since_s is None:
         return ""
     return f"{'+' if moment.since_s > 0 else ''}{seconds(moment.since_s)}"
+
+
+def _back_without_end(view: View) -> str:
+    """Tell of a service that answers again, in a drill that nobody could call recovered."""
+    if view.rta_s is None:
+        return NEVER
+    return (
+        f"it answered again {seconds(view.rta_s)} after the fault, and the drill failed before that was proven to last"
+    )
 
 
 def _tier(view: View) -> str:

@@ -288,7 +288,7 @@ def _dates(axes: Axes, rows: pd.DataFrame, *, narrow: bool) -> None:
     axes.xaxis.set_major_locator(FixedLocator([float(place) for place in places]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: texts.get(round(value), "")))
     axes.tick_params(axis="x", length=3)
-    if count > 1:  # the outermost dates stay within the panel
+    if count > (6 if narrow else 8):  # so close to the edge, the outermost dates would leave the panel
         labels = axes.get_xticklabels()
         labels[0].set_horizontalalignment("left")
         labels[-1].set_horizontalalignment("right")

@@ -6,6 +6,7 @@ when the probe's interval matters the reader sees it.
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from .palette import LIGHT
 from .picture import (
@@ -176,13 +177,30 @@ def _service_back(axes: Axes, view: View, row: int, waited_s: float | None, *, n
         capsize=5,
         zorder=7,
     )
-    waited = "" if waited_s is None or narrow else f"{seconds(waited_s)}, "
-    words = f"{waited}back after {bounds(at, view.rta_low_s, view.rta_high_s)}"
+    back = f"back after {bounds(at, view.rta_low_s, view.rta_high_s)}"
+    said = [back] if narrow or waited_s is None else [f"{seconds(waited_s)}, {back}", back]
     if at == 0:
-        words = f"never seen away (no gap longer than {seconds(high)})"
+        said = [f"never seen away (no gap longer than {seconds(high)})"]
     on_right = (at - limits[0]) < (0.35 if narrow else 0.6) * (limits[1] - limits[0])
-    x = high if on_right else low if waited_s is None else min(low, at - waited_s)
-    _beside(axes, words, x, y, "left" if on_right else "right", LIGHT.good, away=9, bold=True)
+    places = [("left", high), ("right", low if waited_s is None else min(low, at - waited_s))]
+    # Right of the mark or left of it, with bounds or without: the first that is not cut off by the picture's edge.
+    for words in (*said, f"back after {seconds(at)}"):
+        for side, x in places if on_right else places[::-1]:
+            text = _beside(axes, words, x, y, side, LIGHT.good, away=9, bold=True)
+            if _within(axes, text):
+                return
+            text.remove()
+    _beside(axes, seconds(at), places[not on_right][1], y, places[not on_right][0], LIGHT.good, away=9, bold=True)
+
+
+def _within(axes: Axes, text: Text) -> bool:
+    """Whether a text lies within its picture, from edge to edge."""
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise TypeError("a text within a picture is needed, one without found")
+    left = float(text.get_window_extent().x0)  # type: ignore[no-untyped-call]
+    right = float(text.get_window_extent().x1)  # type: ignore[no-untyped-call]
+    return left >= 0 and right <= float(figure.bbox.width)
 
 
 def _given_up(view: View, bars: list[Bar]) -> float | None:
@@ -230,8 +248,8 @@ def _name(axes: Axes, name: str, row: int, left: float, *, narrow: bool, bold: b
 
 def _beside(
     axes: Axes, words: str, x: float, y: float, side: str, colour: str, *, away: float = 5, bold: bool = False
-) -> None:
-    axes.annotate(
+) -> Text:
+    return axes.annotate(
         words,
         (x, y),
         (away if side == "left" else -away, 0),

@@ -1,4 +1,5 @@
 import io
+import json
 import re
 import warnings
 from xml.etree import ElementTree as ET
@@ -14,7 +15,9 @@ from drills.reports.view import View
 from drills.reports.waterfall import draw_waterfall
 from PIL import Image
 
-from .samples import Story, record_of, tell, write_many
+from drills.record import write_atomically
+
+from .samples import Story, record_of, tell, write_many, write_run
 
 SHORT = {
     "steady_s": 4.0,
@@ -111,6 +114,36 @@ def test_trends_of_one_run_and_of_five_hundred(tmp_path, count):
     if count >= 30:
         assert "RTO 3.75 s (was 5 s)" in corners
     draw_trend(table, narrow=True)
+
+
+@pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
+@pytest.mark.parametrize("end_s", [137.7, 140.0, 200.0, 300.0, 1300.0])
+def test_the_services_return_is_told_within_the_picture(end_s, narrow):
+    story = STORIES["missed"]
+    record = record_of(story, tell(story))
+    record["achieved"] |= {"rta_s": 137.7, "rta_low_s": 137.66, "rta_high_s": 137.72}
+    record["objective"]["rto_s"] = 300.0
+    record["waterfall"] = [
+        {"name": "the node is ready", "start_s": 17.0, "end_s": end_s, "kind": "step", "by": "harness"}
+    ]
+    figure = draw_waterfall(View.of(record), narrow=narrow)
+    figure.canvas.draw()
+    (told,) = (text for axes in figure.axes for text in axes.texts if "back after" in text.get_text())
+    box = told.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+
+
+def test_data_that_nobody_wrote_was_not_left_unread(tmp_path):
+    """A drill without data that missed has no arrow in its RPA; one whose data was never read back has."""
+    for name, acknowledged in (("without", 0), ("unread", 5)):
+        path = write_run(tmp_path, Story(**SHORT, name=name, bad_until_s=None)) / name / "record.json"
+        record = json.loads(path.read_text())
+        record["achieved"] |= {"rpa_s": None, "writes": {"acknowledged": acknowledged}}
+        write_atomically(path, {**record, "verdict": "MISSED"})
+    _, *panels = draw_trend(read_evidence(tmp_path).honest()).axes
+    arrows = [sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == "^") for axes in panels]
+    assert arrows == [1, 1, 1, 0]  # unread: RTA and RPA; without: RTA alone
 
 
 def test_no_run_is_said_and_not_drawn(tmp_path):
