@@ -144,7 +144,9 @@ class Validation:
         self._velero.restore_as(backup, self.scratch, rules)
         self._kube.delete("ConfigMap", rules, NAMESPACE)
         with self._drill.step(
-            "wait for the copied workload", f"kubectl -n {self.scratch} rollout status", by="kubernetes"
+            "wait for the copied workload",
+            f"kubectl -n {self.scratch} rollout status statefulset,deployment",
+            by="kubernetes",
         ):
             for kind, ready in (("StatefulSet", statefulset_ready), ("Deployment", deployment_available)):
                 self._kube.wait_for_all(

@@ -253,7 +253,9 @@ class Velero:
             "--preserve-nodeports",
         )  # fmt: skip
         with self._drill.step(
-            f"wait for {app}", f"kubectl -n {backup.namespace} rollout status -l app={app}", by="kubernetes"
+            f"wait for {app}",
+            f"kubectl -n {backup.namespace} rollout status statefulset,deployment -l app={app}",
+            by="kubernetes",
         ):
             for kind, ready in (("StatefulSet", statefulset_ready), ("Deployment", deployment_available)):
                 self._kube.wait_for_all(
