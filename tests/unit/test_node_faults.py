@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
-from drills.errors import EnvironmentFailed, UsageError
-from drills.faults import BlastRadius, control_plane_lost, dns_down, node_cut_off, service_down, services_lead_nowhere
+from drills.commands import Commands
+from drills.drill import Drill
+from drills.errors import EnvironmentFailed, ProcedureFailed, UsageError, WaitTimeout
+from drills.faults import (
+    BlastRadius,
+    control_plane_lost,
+    dns_down,
+    etcd,
+    node_cut_off,
+    service_down,
+    services_lead_nowhere,
+)
+from drills.history import History
 from drills.kube import Kube
+from drills.objectives import Objective
+from drills.procedures import Network
 
 from .fake_apiserver import FakeApiServer
 
@@ -264,3 +279,61 @@ def test_one_of_several_control_planes_is_another_disaster(api, kube):
     put_planes(api, "plane", "plane-2")
     with pytest.raises(UsageError, match="found control planes plane, plane-2"):
         control_plane_lost(FakeNode("plane"), kube)
+
+
+class OpenNode:
+    """A node whose crictl is a script."""
+
+    name = "worker"
+
+    def __init__(self, *enter: str) -> None:
+        self.enter = enter
+        self.environment: dict[str, str] = {}
+
+
+@pytest.fixture
+def network(kube, tmp_path):
+    history = History(None, tmp_path / "history.jsonl")
+    drill = Drill(
+        "cut", Objective("1m"), history, Commands(tmp_path / "commands.log", history), directory=tmp_path, patience="1s"
+    )
+    yield Network(drill, kube, tmp_path / "kubectl", tmp_path / "kubeconfig")
+    drill.close()
+
+
+def test_doubles_are_over_when_the_node_itself_runs_none(network, tmp_path):
+    twice = f'cat {tmp_path}/pods; echo "$*" >{tmp_path}/asked; : >{tmp_path}/pods'
+    (tmp_path / "pods").write_text("3f2a9c\n")
+    network.doubles_end(OpenNode("sh", "-c", twice), "shop", "app=web")
+    assert (tmp_path / "asked").read_text() == "pods --namespace shop --label app=web --state ready --quiet\n"
+
+
+@pytest.mark.parametrize(("script", "error"), [("echo 3f2a9c", WaitTimeout), ("exit 1", ProcedureFailed)])
+def test_a_double_that_runs_on_or_a_node_that_does_not_say_is_no_end(network, script, error):
+    with pytest.raises(error):
+        network.doubles_end(OpenNode("sh", "-c", script), "shop", "app=web")
+
+
+class Shell:
+    """A control plane whose etcd has its data in a directory here."""
+
+    name = "control-plane"
+
+    def exec(self, argv, timeout_s):
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=timeout_s).stdout
+
+
+def test_an_etcd_member_is_told_by_the_beginning_of_its_oldest_log(tmp_path, monkeypatch):
+    monkeypatch.setattr(etcd, "MEMBER", str(tmp_path))
+    assert etcd.member_identity(Shell()) == ""
+    (tmp_path / "wal").mkdir()
+    assert etcd.member_identity(Shell()) == "", "no log yet"
+    log = tmp_path / "wal/0-0.wal"
+    log.write_bytes(b"a" * 5000)
+    first = etcd.member_identity(Shell())
+    log.write_bytes(b"a" * 9000)
+    (tmp_path / "wal/1-1.wal").write_bytes(b"b")
+    (tmp_path / ".touch").touch()
+    assert etcd.member_identity(Shell()) == first, "what is written later, and a restart, change nothing"
+    log.write_bytes(b"b" * 5000)
+    assert etcd.member_identity(Shell()) not in ("", first)
