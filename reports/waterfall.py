@@ -198,8 +198,8 @@ def _within(axes: Axes, text: Text) -> bool:
     figure = axes.get_figure(root=True)
     if figure is None:
         raise TypeError("a text within a picture is needed, one without found")
-    left = float(text.get_window_extent().x0)  # type: ignore[no-untyped-call]
-    right = float(text.get_window_extent().x1)  # type: ignore[no-untyped-call]
+    left = float(text.get_window_extent().x0)
+    right = float(text.get_window_extent().x1)
     return left >= 0 and right <= float(figure.bbox.width)
 
 
