@@ -154,6 +154,8 @@ class BackupCutShort(Fault):
     completed backup is older than it may be.
     """
 
+    names = ("object store unreachable in a backup", "pod killed in a backup")
+
     def __init__(self, kube: Kube, cut: Fault, begin: Callable[[], str], limit: Limit) -> None:
         """Aim at the next backup.
 

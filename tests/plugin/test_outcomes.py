@@ -13,8 +13,8 @@ pytest_plugins = ["pytester"]
 DRILL = """
 @pytest.mark.drill(rto={rto!r})
 def test_{name}(drill, service):
-    drill.holds(service.probe(), within=0.5)
-    with drill.disruption(Unplugged(service), damage_within=0.3), drill.recovery("plug it in"):
+    drill.holds(service.probe(), within=10)
+    with drill.disruption(Unplugged(service), damage_within=10), drill.recovery("plug it in"):
         service.up = True
 """
 MET = DRILL.format(name="met", rto="30s")
