@@ -69,7 +69,10 @@ class Network:
     def services_come_back(self, nodes: Sequence[OpenNode]) -> None:
         """Wait until kubelet has restarted kube-proxy on every node; nobody does anything.
 
+        The nodes are asked first: for a second the API goes on calling a dead kube-proxy ready.
+
         Raises:
+            ProcedureFailed: a node did not say what its rules are.
             WaitTimeout: it had not in time.
         """
         if self._drill.leaves_out("procedure"):  # no kube-proxy wanted anywhere; what the new ones wrote goes too
@@ -80,14 +83,19 @@ class Network:
             for node in nodes:
                 for chain in CHAINS:
                     self._on(node, "iptables", "-w", "-t", "nat", "-F", chain)
+        within_s = self._drill.at_most(BACK_WITHIN_S)
+        command = f"iptables -t nat -S {CHAINS[0]}"
+        with self._drill.step("kubelet restarts kube-proxy, which writes its rules anew", command, by="kubernetes"):
+            wait_until(
+                lambda: all(self._leads_to_services(node) for node in nodes),
+                what="every node has rules for Services again", within_s=within_s, every_s=0.2,
+            )  # fmt: skip
         with self._drill.step(
-            "kubelet restarts kube-proxy", f"kubectl -n {SYSTEM} get pods -l k8s-app=kube-proxy --watch",
-            by="kubernetes",
-        ):  # fmt: skip
+            "every kube-proxy is ready", f"kubectl -n {SYSTEM} rollout status daemonset/kube-proxy", by="kubernetes"
+        ):
             self._kube.wait_for(
                 "DaemonSet", "kube-proxy", SYSTEM,
-                condition=daemonset_ready,
-                what="kube-proxy runs on every node", within_s=self._drill.at_most(BACK_WITHIN_S),
+                condition=daemonset_ready, what="kube-proxy runs on every node", within_s=within_s,
             )  # fmt: skip
 
     # What the runbook does
@@ -189,6 +197,9 @@ class Network:
             [*node.enter, "nft", "list", "tables"], env=node.environment, timeout_s=30
         ).stdout
         return f"table inet {TABLE}" in listed.splitlines()
+
+    def _leads_to_services(self, node: OpenNode) -> bool:
+        return "\n-A" in self._on(node, "iptables", "-w", "-t", "nat", "-S", CHAINS[0])
 
     def _wait_for_node(self, node: OpenNode) -> None:
         self._kube.wait_for(
