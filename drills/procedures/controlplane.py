@@ -11,7 +11,7 @@ from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.kube import Kube, KubeError, node_ready
 from drills.nodes import OpenNode
-from drills.procedures.etcd import DATA, REVISIONS_RAISED_BY, EtcdSnapshots
+from drills.procedures.etcd import DATA, EtcdSnapshots, restore_command
 from drills.waiting import wait_until
 
 CONFIGURATION = "/kind/kubeadm.conf"
@@ -124,12 +124,7 @@ class ControlPlane:
         if found != saved.sha256:
             raise ProcedureFailed(f"{saved.snapshot.name} has sha256 {found}, but was taken with {saved.sha256}")
         self._node.copy_in(saved.snapshot, _SNAPSHOT)
-        peer = f"https://{self._run('hostname', '-i').split()[0]}:2380"
-        command = (
-            f"etcdutl snapshot restore {_SNAPSHOT} --data-dir {DATA} --name {self._node.name} "
-            f"--initial-cluster {self._node.name}={peer} --initial-advertise-peer-urls {peer} "
-            f"--bump-revision {REVISIONS_RAISED_BY} --mark-compacted"
-        )
+        command = restore_command(_SNAPSHOT, DATA, self._node.name, self._run("hostname", "-i").split()[0])
         with self._drill.step("restore the snapshot", command):
             self._run(*command.split(), timeout_s=300)
             self._run("rm", _SNAPSHOT)

@@ -43,6 +43,23 @@ class Snapshot:
     sha256: str
 
 
+def restore_command(snapshot: str, directory: str, name: str, address: str) -> str:
+    """Return the command that makes a snapshot the data of the first and only member of a new etcd.
+
+    Args:
+        snapshot: the snapshot's file.
+        directory: etcd's data directory, which must not be there yet.
+        name: the member's name.
+        address: of the member's node.
+    """
+    peer = f"https://{address}:2380"
+    return (
+        f"etcdutl snapshot restore {snapshot} --data-dir {directory} --name {name} "
+        f"--initial-cluster {name}={peer} --initial-advertise-peer-urls {peer} "
+        f"--bump-revision {REVISIONS_RAISED_BY} --mark-compacted"
+    )
+
+
 class EtcdSnapshots:
     """Snapshots of a stacked etcd, as kubeadm sets it up, on a cluster of one control plane."""
 
@@ -170,12 +187,7 @@ class EtcdSnapshots:
 
     def _replace_data(self, snapshot: Snapshot) -> None:
         restored = f"{DATA}-restored"
-        peer = f"https://{self._address()}:2380"
-        command = (
-            f"etcdutl snapshot restore {snapshot.path} --data-dir {restored} --name {self._node.name} "
-            f"--initial-cluster {self._node.name}={peer} --initial-advertise-peer-urls {peer} "
-            f"--bump-revision {REVISIONS_RAISED_BY} --mark-compacted"
-        )
+        command = restore_command(snapshot.path, restored, self._node.name, self._address())
         with self._drill.step("restore the snapshot", command):
             self._run("rm", "-rf", restored)
             self._run(*command.split(), timeout_s=300)
