@@ -153,11 +153,11 @@ def test_backup_of_a_newer_velero_is_told_apart(drill, shop, velero, backups):
     assert shop.found(up_to=100) == 100, "every order that was sold before the backup that is known is back"
 
 
-@pytest.mark.drill(proves="the last backup does not expire while people decide", slow="7 minutes")
+@pytest.mark.drill(proves="the last backup does not expire while people decide", slow="5 minutes")
 def test_backup_is_restored_past_its_expiry(drill, shop, velero, backups, locations):
-    """A namespace is deleted; its only backup is kept for three minutes, and its time is over before the restore."""
+    """A namespace is deleted; its only backup is kept for two minutes, and its time is over before the restore."""
     shop.sell(100)
-    backup = velero.backup(shop.namespace, ttl="3m")
+    backup = velero.backup(shop.namespace, ttl="2m")
     shop.sell(20)
 
     drill.holds(shop.takes_orders)
