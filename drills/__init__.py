@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from drills.alerts import Alarm, Alert, Notice
     from drills.clock import Clock, FakeClock, Instant, SystemClock
     from drills.commands import Commands, Completed
     from drills.drill import FOREVER, Drill
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         FaultHadNoEffect,
         Inconclusive,
         MeasuringBroke,
+        NotDetected,
         NotRecovered,
         NotSteady,
         ProcedureFailed,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from drills.verdicts import Judgement, Verdict
 
 _HOMES = {
+    "drills.alerts": ("Alarm", "Alert", "Notice"),
     "drills.clock": ("Clock", "FakeClock", "Instant", "SystemClock"),
     "drills.commands": ("Commands", "Completed"),
     "drills.drill": ("FOREVER", "Drill"),
@@ -42,6 +45,7 @@ _HOMES = {
         "FaultHadNoEffect",
         "Inconclusive",
         "MeasuringBroke",
+        "NotDetected",
         "NotRecovered",
         "NotSteady",
         "ProcedureFailed",
@@ -59,6 +63,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "FOREVER",
+    "Alarm",
+    "Alert",
     "BadReading",
     "Clock",
     "Commands",
@@ -76,8 +82,10 @@ __all__ = [
     "Judgement",
     "LedgerStore",
     "MeasuringBroke",
+    "NotDetected",
     "NotRecovered",
     "NotSteady",
+    "Notice",
     "Objective",
     "Probe",
     "ProcedureFailed",

@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from drills import measures, record
+from drills.alerts import Alarm, Notice, firing
 from drills.clock import Clock, Instant, stamp
 from drills.commands import Commands
 from drills.errors import (
+    BadReading,
     DrillError,
     EnvironmentFailed,
     FaultHadNoEffect,
+    Inconclusive,
     MeasuringBroke,
+    NotDetected,
     NotRecovered,
     NotSteady,
     UsageError,
@@ -46,6 +50,7 @@ _SHORTEST_WAIT_S = 60.0
 _FRESH_RECEIPTS = 5
 _WALL_STEP_S = 0.5
 _LAST_LOOK_S = 2.0
+_LISTEN_EVERY_S = 0.25
 
 
 class Reader(Protocol):
@@ -304,6 +309,74 @@ class Drill:
         self.history.record("detected", by=by)
         self.phase("detected", by=by)
 
+    def detects(self, alarm: Alarm, *, within: float | str | timedelta) -> None:
+        """Wait until the disaster is noticed by what is there to notice it; how long that took is measured.
+
+        Args:
+            alarm: what should notice it, such as `alerts.fires("VeleroBackupFailed")`.
+            within: how long after the fault that may take; longer is a miss.
+
+        Raises:
+            Inconclusive: it spoke up before the fault already, so that it shows nothing.
+            NotDetected: it said nothing in time.
+
+        """
+        if self._issued_t is None:
+            raise UsageError("detects: found no fault that was issued, accepted: inside disruption()")
+        issued = self._issued_t
+        within_s = parse_duration(within, "within").total_seconds()
+
+        def first() -> tuple[float, Notice] | None:
+            heard = [(self._when(notice.at), notice) for notice in alarm.heard()]
+            if before := firing(notice for t, notice in heard if t < issued):
+                raise Inconclusive(f"{alarm.name} was there before the fault was issued: {'; '.join(before)}")
+            return next(((t, notice) for t, notice in heard if t >= issued and notice.firing), None)
+
+        with self._noting_failure():
+            left_s = max(1.0, issued + within_s - self.history.elapsed())
+            expected = f"within {within_s:g} s of the fault"
+            try:
+                t, notice = wait_until(
+                    first, what=alarm.name, within_s=left_s, every_s=_LISTEN_EVERY_S, clock=self.clock,
+                    retry_on=(BadReading, OSError),
+                )  # fmt: skip
+            except WaitTimeout as silence:
+                self.check(f"{alarm.name} is heard", False, expected, silence.last or "nothing")
+                raise NotDetected(f"{alarm.name} was not heard {expected}: {silence.last or 'nothing'}") from silence
+            at = self.history.instant(t)
+            self.history.record("detected", at=at, by=alarm.name, alert=dict(notice.facts))
+            self.phase("detected", at=at, by=alarm.name)
+            self.check(f"{alarm.name} is heard", t - issued <= within_s, expected, f"after {t - issued:.1f} s")
+
+    def resolves(self, alarm: Alarm, *, within: float | str | timedelta = 300.0) -> None:
+        """Wait until what noticed the disaster says that it is over, as a step of the procedure.
+
+        Args:
+            alarm: as given to `detects`.
+            within: how long that may take from now.
+
+        Raises:
+            NotRecovered: it does not say so in time: something is still wrong, or it cannot tell.
+
+        """
+        within_s = self.at_most(parse_duration(within, "within").total_seconds())
+        still: list[str] = []
+
+        def over() -> Notice | None:
+            heard = alarm.heard()
+            still[:] = firing(heard)
+            return None if still or not heard else heard[-1]
+
+        with self._noting_failure(), self.step(f"{alarm.name} resolves"):
+            try:
+                last = wait_until(
+                    over, what=f"{alarm.name} resolves", within_s=within_s, every_s=_LISTEN_EVERY_S, clock=self.clock,
+                    retry_on=(BadReading, OSError),
+                )  # fmt: skip
+            except WaitTimeout as error:
+                raise NotRecovered(f"{alarm.name} was not over within {within_s:g} s", "; ".join(still)) from error
+        self.history.record("resolved", at=self.history.instant(self._when(last.at)), by=alarm.name)
+
     def reconstituted(self) -> None:
         """Note that everything works as before the disaster, redundancy included (NIST SP 800-34: reconstitution)."""
         self.phase("reconstituted")
@@ -349,8 +422,7 @@ class Drill:
         if taken is None:
             taken = now
         elif isinstance(taken, datetime):
-            # A foreign stamp has only the wall clock; placed by its distance from now.
-            taken = Instant(now.monotonic + (taken - now.utc).total_seconds(), taken)
+            taken = Instant(self.history.origin.monotonic + self._when(taken), taken)
         self.history.record(
             "backup",
             name=name,
@@ -482,6 +554,11 @@ class Drill:
         if self._sampler is None:
             raise UsageError("found no steady state, accepted: drill.holds(...) first, to have something to lose")
         return self._sampler
+
+    def _when(self, utc: datetime) -> float:
+        """Place a foreign stamp, which has only the wall clock, by its distance from now; seconds since the origin."""
+        now = self.history.clock.now()
+        return self.history.seconds(now.monotonic + (utc - now.utc).total_seconds())
 
     def _users(self) -> list[str]:
         return [probe.name for probe in self._sampling.probes if probe.role == "user"]

@@ -8,6 +8,7 @@
      |   +- FaultHadNoEffect
      |   +- MeasuringBroke
      +- NotRecovered          verdict MISSED
+     +- NotDetected           verdict MISSED
      +- ProcedureFailed       verdict MISSED
      +- WaitTimeout           MISSED once the damage is proved, INCONCLUSIVE before
      +- BadReading            no verdict: one reading of a probe
@@ -56,6 +57,10 @@ class NotRecovered(DrillError):
     def __init__(self, message: str, last: str = "") -> None:
         super().__init__(f"{message}; last seen: {last}" if last else message)
         self.last = last
+
+
+class NotDetected(DrillError):
+    """What was there to notice the disaster did not, or not in time."""
 
 
 class ProcedureFailed(DrillError):

@@ -113,6 +113,26 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Detection:
+    """How the disaster was noticed.
+
+    Attributes:
+        by: who or what noticed it.
+        t_s: the time to detect: when that was, in seconds since the fault was issued.
+        utc: when that was, by the wall clock.
+        alert: what the alert said, where it was one.
+        over_s: when it said that all is well again, in seconds since the fault; None if nobody waited for that.
+
+    """
+
+    by: str
+    t_s: float
+    utc: str
+    alert: dict[str, Any] | None
+    over_s: float | None
+
+
+@dataclass(frozen=True)
 class ProbeQuality:
     """How well a probe sampled: the figures by which the other figures are to be believed.
 
@@ -319,6 +339,19 @@ def phases(history: Source) -> list[Phase]:
         first.setdefault(str(event.fields["name"]), event)
     ordered = sorted(first.values(), key=lambda event: event.t)
     return [Phase(str(event.fields["name"]), _us(event.t - zero), event.utc) for event in ordered]
+
+
+def detection(history: Source) -> Detection | None:
+    """Tell when the disaster was noticed first, and by what; None when nothing was noticed, or no fault was issued."""
+    issued = issued_at(history)
+    first = min(_of(history, "detected"), key=lambda event: event.t, default=None)
+    if issued is None or first is None:
+        return None
+    by = str(first.fields.get("by", ""))
+    over = [event.t for event in _of(history, "resolved") if event.fields.get("by") == by]
+    return Detection(
+        by, _us(first.t - issued), first.utc, first.fields.get("alert"), _us(over[0] - issued) if over else None
+    )
 
 
 def steps(history: Source) -> list[dict[str, Any]]:

@@ -175,6 +175,7 @@ def _measured(
         "procedure": _procedure(history),
         "backup": _backup(history),
         "achieved": _achieved(judgement.achieved),
+        "detection": asdict(found) if (found := measures.detection(history)) else None,
         "losses": _losses(judgement.achieved.losses),
         "phases": [asdict(phase) for phase in measures.phases(history)],
         "waterfall": [asdict(bar) for bar in measures.waterfall(history)],

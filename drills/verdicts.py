@@ -165,7 +165,7 @@ def _unproven(history: Source, objective: Objective, failure: Failure | None, ac
 
 def _says_something_about_recovery(failure: Failure, *, damaged: bool) -> bool:
     # Failed is what pytest.fail() raises; a scenario's own claim that does not hold is a failed check.
-    return failure.is_a("NotRecovered", "ProcedureFailed", "AssertionError", "Failed") or (
+    return failure.is_a("NotRecovered", "NotDetected", "ProcedureFailed", "AssertionError", "Failed") or (
         damaged and failure.is_a("WaitTimeout")
     )
 
