@@ -94,6 +94,8 @@ class _Families:
         yield each("drills_missing_fields", "Fields of the evidence that nobody supplied.", _missing)
         for name, (said, field) in _DURATIONS.items():
             yield each(name, said, lambda result, field=field: result.view.figure("achieved", field))  # type: ignore[misc]
+        said = "Time to detect: from the fault until somebody or something noticed it."
+        yield each("drills_detection_seconds", said, lambda result: result.view.figure("detection", "t_s"))
         said = "What was promised."
         yield many("drills_objective_seconds", said, "objective", _objectives)
         yield many("drills_writes", "Writes, by what became of them.", "outcome", _writes)

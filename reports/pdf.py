@@ -191,7 +191,7 @@ def _disaster(view: View) -> dict[str, Any]:
     reach = f" (reaches: {view.text('fault', 'blast_radius')})" if view.text("fault", "blast_radius") else ""
     return {
         "disaster": f"{view.text('fault', 'name')} on {view.text('fault', 'target') or 'an unnamed target'}{reach}",
-        "proof": view.texts("fault", "proof") or ["No damage was observed."],
+        "proof": [*(view.texts("fault", "proof") or ["No damage was observed."]), *filter(None, [view.noticed])],
     }
 
 

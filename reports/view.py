@@ -124,6 +124,16 @@ class View:
             return None
         return self.count("achieved", "writes", name)
 
+    @property
+    def noticed(self) -> str:
+        """Say what noticed the disaster, how long that took, and who was told; empty if the record does not tell."""
+        took = self.figure("detection", "t_s")
+        if took is None:
+            return ""
+        receiver, over = self.text("detection", "alert", "receiver"), self.figure("detection", "over_s")
+        told = f"Noticed after {seconds(took)} by {self.text('detection', 'by') or 'somebody'}"
+        return told + (f", sent to {receiver}" if receiver else "") + (f"; over after {seconds(over)}" if over else "")
+
     def texts(self, *keys: str) -> list[str]:
         """Give a list of texts by its path of keys; a single text is a list of one; empty when absent."""
         value = _dig(self.record, keys)

@@ -281,6 +281,26 @@ def test_sabotage_is_remarked(tmp_path):
     assert "sabotaged on purpose" in headline(*read_run(run)).remark
 
 
+@pytest.mark.parametrize(
+    ("detection", "said"),
+    [
+        (None, ""),
+        ({"by": "a user", "t_s": 3.0, "alert": None, "over_s": None}, "Noticed after 3 s by a user"),
+        (
+            {"by": "alert X", "t_s": 421.25, "alert": {"receiver": "critical"}, "over_s": 460.0},
+            "Noticed after 7 min 1 s by alert X, sent to critical; over after 7 min 40 s",
+        ),
+        ({"by": "", "t_s": "soon", "alert": "x"}, ""),
+    ],
+)
+def test_what_noticed_the_disaster_is_said_where_it_is_known(detection, said):
+    assert View.of({"verdict": "MET", "detection": detection}).noticed == said
+
+
+def test_the_page_says_what_noticed_the_disaster(page):
+    assert "Noticed after 0.82 s by probe." in page
+
+
 def test_nested_facts_become_lines():
     facts = {
         "user": "a",
