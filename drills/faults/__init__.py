@@ -69,13 +69,16 @@ class Fault(ABC):
 
 
 # The faults themselves, for `faults.namespace_deleted(...)` in scenarios; below Fault, which they derive from.
+from drills.faults.alerting import AlertmanagerScaledAway, alertmanager_scaled_away  # noqa: E402
 from drills.faults.backup import (  # noqa: E402
     BackupCutShort,
     BackupsStopped,
     CopyRestored,
+    ScheduleDeleted,
     backup_cut_short,
     copy_restored,
     location_read_only,
+    schedule_deleted,
     schedule_paused,
 )
 from drills.faults.cluster import ClusterDeleted, HostLost, cluster_deleted, host_lost  # noqa: E402
@@ -113,6 +116,7 @@ from drills.faults.together import Together, together  # noqa: E402
 from drills.faults.volume import VolumeRuined, volume_emptied, volume_overwritten  # noqa: E402
 
 __all__ = [
+    "AlertmanagerScaledAway",
     "BackupCutShort",
     "BackupsStopped",
     "BlastRadius",
@@ -132,6 +136,7 @@ __all__ = [
     "ObjectStoreDestroyed",
     "ObjectStoreUnreachable",
     "PodKilled",
+    "ScheduleDeleted",
     "SecretsDeleted",
     "ServiceCutOff",
     "ServiceDown",
@@ -139,6 +144,7 @@ __all__ = [
     "TableDropped",
     "Together",
     "VolumeRuined",
+    "alertmanager_scaled_away",
     "backup_cut_short",
     "cluster_deleted",
     "control_plane_lost",
@@ -156,6 +162,7 @@ __all__ = [
     "object_store_destroyed",
     "object_store_unreachable",
     "pod_killed",
+    "schedule_deleted",
     "schedule_paused",
     "secrets_deleted",
     "service_cut_off",

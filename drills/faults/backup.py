@@ -9,6 +9,7 @@ from drills.faults import BlastRadius, Fault
 from drills.kube import RIDDEN_OUT, Kube, Manifest
 
 VELERO = "velero"
+_SCHEDULE = "velero.io/v1/Schedule"
 
 Limit = Callable[[], tuple[float, float]]
 """Says how old the newest completed backup is, and how old it may be, in seconds."""
@@ -128,6 +129,64 @@ class BackupsStopped(Fault):
         """Let backups be made again."""
         if self._kube.get(self._kind, self._object, VELERO) is not None:
             self._kube.patch(self._kind, self._object, {"spec": self._go}, VELERO)
+
+
+class ScheduleDeleted(Fault):
+    """A schedule is deleted, and its backups stay: nothing fails, for nothing is tried any more.
+
+    The proof is that it is gone, and that the newest completed backup is older than it may be.
+    """
+
+    name = "schedule deleted"
+    blast_radius = BlastRadius.NAMESPACE
+
+    def __init__(self, kube: Kube, schedule: str, limit: Limit) -> None:
+        """Aim at a schedule.
+
+        Raises:
+            UsageError: there is none of this name.
+
+        """
+        found = kube.get(_SCHEDULE, schedule, VELERO)
+        if found is None:
+            raise UsageError(f"schedule_deleted {schedule!r}: found no such schedule, accepted: one that is there")
+        self.target = f"schedule/{schedule}"
+        self._kube = kube
+        self._schedule = schedule
+        self._spec = found["spec"]
+        self._limit = limit
+
+    def inject(self) -> None:
+        """Delete the schedule."""
+        self._kube.delete(_SCHEDULE, self._schedule, VELERO)
+
+    def proof(self) -> list[str]:
+        """Tell that it is gone and how old the newest backup is, once that is too old."""
+        try:
+            if self._kube.get(_SCHEDULE, self._schedule, VELERO) is not None:
+                return []
+            age_s, allowed_s = self._limit()
+        except RIDDEN_OUT:
+            return []
+        if age_s <= allowed_s:
+            return []
+        return [f"{self.target} is gone", f"the newest backup is {age_s:.0f} s old, over {allowed_s:.0f} s"]
+
+    def heal(self) -> None:
+        """Make it again as it was, if the procedure did not."""
+        if self._kube.get(_SCHEDULE, self._schedule, VELERO) is None:
+            kept = {"apiVersion": "velero.io/v1", "kind": "Schedule", "metadata": {"name": self._schedule}}
+            self._kube.apply({**kept, "spec": self._spec}, VELERO)
+
+
+def schedule_deleted(kube: Kube, schedule: str, limit: Limit) -> ScheduleDeleted:
+    """Make the fault that deletes a schedule; `limit` gives the newest backup's age and what it may be, in seconds.
+
+    Raises:
+        UsageError: there is none of this name.
+
+    """
+    return ScheduleDeleted(kube, schedule, limit)
 
 
 def schedule_paused(kube: Kube, schedule: str, limit: Limit) -> BackupsStopped:

@@ -1,5 +1,6 @@
 """The runbooks under test, as code whose steps are recorded as they run. Each has its text in docs/runbooks."""
 
+from drills.procedures.alerting import Alerting
 from drills.procedures.archive import Archive
 from drills.procedures.backups import Backups
 from drills.procedures.controlplane import ControlPlane, SavedControlPlane
@@ -25,6 +26,7 @@ from drills.procedures.volumes import Volumes
 from drills.procedures.wal_retention import WalRetention
 
 __all__ = [
+    "Alerting",
     "Archive",
     "Backup",
     "BackupOperator",

@@ -49,6 +49,7 @@ class Schedules:
         self._prefix = prefix
         self._namespace = ""
         self._schedule = ""
+        self._cron, self._ttl = "", ""
         self._allowed_s = 0.0
         self._begun = ""
         self.are_fresh: Probe = callable_probe(
@@ -71,7 +72,7 @@ class Schedules:
             WaitTimeout: there was none in time.
             EnvironmentFailed: the first one did not complete.
         """
-        self._namespace, self._allowed_s = namespace, allowed_s
+        self._namespace, self._allowed_s, self._cron, self._ttl = namespace, allowed_s, cron, ttl
         self._schedule = self._velero.schedule(namespace, cron, ttl)
         if first_at_once:
             self._velero.backup(namespace, schedule=self._schedule)
@@ -111,11 +112,15 @@ class Schedules:
         with self._drill.step(
             "look at schedules and storage locations", "velero schedule get; velero backup-location get"
         ):
-            schedule = self._kube.get("velero.io/v1/Schedule", self._schedule, NAMESPACE) or {}
+            schedule = self._kube.get("velero.io/v1/Schedule", self._schedule, NAMESPACE)
             locations = self._kube.list("velero.io/v1/BackupStorageLocation", NAMESPACE)
         if self._drill.leaves_out("procedure"):
             return
-        if (schedule.get("spec") or {}).get("paused"):
+        if schedule is None:
+            command = f"velero schedule create {self._schedule} --schedule '{self._cron}' --ttl {self._ttl} ..."
+            with self._drill.step("make the schedule again", command):
+                self._velero.schedule(self._namespace, self._cron, self._ttl)
+        elif schedule["spec"].get("paused"):
             with self._drill.step("unpause the schedule", f"velero schedule unpause {self._schedule}"):
                 self._velero.run("schedule", "unpause", self._schedule, timeout_s=30)
         for location in locations:
