@@ -36,6 +36,7 @@ from .account import (
 )
 from .palette import DARK, LIGHT, VERDICT_ROLE, VERDICT_SIGN, VERDICT_WORD, roles
 from .picture import inline_svg
+from .strategies import compared
 from .timeline import draw_timeline
 from .trend import draw_trend
 from .view import View
@@ -93,6 +94,7 @@ def render_page(account: RunAccount, trend: pd.DataFrame | None = None) -> str:
         account=account,
         headline=account.headline,
         sections=[_section(drill) for drill in account.drills],
+        strategies=compared(drill.view for drill in account.drills),
         trend=_trend([drill.view for drill in account.drills], trend),
         light=roles(LIGHT),
         dark=roles(DARK),

@@ -58,7 +58,7 @@ def rewrite(document: Path, evidence_run: Path) -> None:
     write_atomically(document, f"{head}{BEGIN}\n{table(evidence_run)}\n{END}{foot}")
 
 
-def parts(document: Path) -> tuple[str, str, str]:
+def parts(document: Path, begin: str = BEGIN, end: str = END) -> tuple[str, str, str]:
     """Split a document into what stands before, between and after the markers, the markers themselves left out.
 
     Raises:
@@ -69,28 +69,34 @@ def parts(document: Path) -> tuple[str, str, str]:
         text = document.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"{document}: found it unreadable ({error}); accepted: a text with {BEGIN} and {END}"
+            f"{document}: found it unreadable ({error}); accepted: a text with {begin} and {end}"
         ) from error
-    if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
+    if (text.count(begin), text.count(end)) != (1, 1) or text.index(begin) > text.index(end):
         raise UsageError(
-            f"{document}: found {text.count(BEGIN)} {BEGIN} and {text.count(END)} {END}; accepted: one pair"
+            f"{document}: found {text.count(begin)} {begin} and {text.count(end)} {end}; accepted: one pair"
         )
-    head, _, rest = text.partition(BEGIN)
-    between, _, foot = rest.partition(END)
+    head, _, rest = text.partition(begin)
+    between, _, foot = rest.partition(end)
     return head, between.strip(), foot
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rewrite the table of the document named first from the run named second; returns the exit code."""
     try:
-        rewrite(*_paths(sys.argv[1:] if arguments is None else arguments))
+        rewrite(*named(sys.argv[1:] if arguments is None else arguments))
     except UsageError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     return 0
 
 
-def _paths(arguments: Sequence[str]) -> tuple[Path, Path]:
+def named(arguments: Sequence[str]) -> tuple[Path, Path]:
+    """Return the document and the run's directory that a command line names.
+
+    Raises:
+        UsageError: it names more or fewer.
+
+    """
     if len(arguments) != 2:
         raise UsageError(f"arguments: found {len(arguments)}; accepted: a document and a run's directory")
     return Path(arguments[0]), Path(arguments[1])

@@ -37,3 +37,26 @@ def test_newest_backup_is_validated_beside_the_original(drill, shop, web, cluste
     drill.always_held(web.still_shows_its_page)
     assert drill.rta <= drill.objective.rto
     assert drill.rpa <= drill.objective.rpo
+
+
+@pytest.mark.drill(
+    images=["backup-jobs"],
+    proves="a CronJob in the cluster validates the newest backup by itself, and what it says of it is so",
+)
+def test_newest_backup_is_validated_by_a_cronjob(drill, shop, web, cluster, velero, validation_job):
+    """The newest backup of a namespace is validated by a CronJob in the cluster."""
+    web.open(replicas=1)
+    validation_job.open(node_ports={"shop": 30002, "web": 30003})
+    shop.sell(100)
+    velero.backup(shop.namespace)
+    shop.sell(20)  # acknowledged after the backup: what a disaster now would cost
+
+    drill.holds(shop.takes_orders, web.still_shows_its_page)
+    with drill.validation(validation_job.copy(), [shop.copy_at(cluster.entries(30002))]):
+        with drill.recovery("let the CronJob validate the newest completed backup"):
+            validation_job.run()
+            validation_job.compare()
+
+    drill.always_held(web.still_shows_its_page)
+    assert drill.rta <= drill.objective.rto
+    assert drill.rpa <= drill.objective.rpo

@@ -1,6 +1,6 @@
 """All Secrets of the shop's namespace are deleted; its database cannot start without its password.
 
-Procedure under test: docs/runbooks/secrets-restore.md
+Procedures under test: docs/runbooks/secrets-restore.md and docs/runbooks/sealed-secrets.md
 Source: ccplant's recovery plan: Secrets are backed up daily (RPO 24 hours), at priority high (RTO 1 hour).
 """
 
@@ -67,6 +67,34 @@ def test_lost_secrets_are_restored_from_an_encrypted_export(drill, shop, secrets
     with drill.disruption(faults.secrets_deleted(shop.kube, shop.namespace), damage_within="2m"):
         with drill.recovery("decrypt the export and apply it"):
             secrets.import_(export)
+            secrets.restart_pods()
+
+    secrets.are_as(before)
+    assert drill.rta <= drill.objective.rto
+    assert not drill.losses.lost, "the data was never in the Secrets"
+
+
+@pytest.mark.drill(
+    needs=["gpg"],
+    images=["sealed-secrets"],
+    runbook="docs/runbooks/sealed-secrets.md",
+    proves="sealed Secrets open again with the key from its backup, and without it they do not",
+)
+def test_lost_sealing_key_is_restored(drill, shop, secrets, sealed_secrets):
+    """The Sealed Secrets controller is lost with its key, and with it all Secrets of a namespace."""
+    before = secrets.digests()
+    sealed_secrets.open()
+    export = sealed_secrets.export_key()
+    shop.sell(100)
+
+    drill.holds(shop.takes_orders)
+    lost = faults.together(
+        faults.sealing_lost(shop.kube, "sealed-secrets"), faults.secrets_deleted(shop.kube, shop.namespace)
+    )
+    with drill.disruption(lost, damage_within="2m"):
+        with drill.recovery("install the controller and restore its key"):
+            sealed_secrets.install()
+            sealed_secrets.restore_key(export)
             secrets.restart_pods()
 
     secrets.are_as(before)

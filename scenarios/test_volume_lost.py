@@ -37,3 +37,27 @@ def test_ruined_volume_is_restored_in_place(drill, shop, cluster, velero, volume
     assert drill.rta <= drill.objective.rto
     assert drill.rpa <= drill.objective.rpo
     assert shop.found(up_to=100) == 100, "every order that was sold before the backup is back"
+
+
+@pytest.mark.drill(
+    needs=["VolumeSnapshotClass"],
+    proves="a volume whose data is lost is replaced by one from the CSI driver's newest snapshot",
+)
+def test_lost_volume_is_replaced_from_its_snapshot(drill, shop, cluster, volumes, volume_snapshots):
+    """A database's volume is emptied under it, and made anew from a snapshot."""
+    shop.sell(100)
+    volume_snapshots.take(shop.namespace, "data-shop-0")
+    shop.sell(20)  # acknowledged after the snapshot: the data at risk
+
+    drill.holds(shop.takes_orders)
+    with drill.disruption(
+        faults.volume_emptied(shop.kube, shop.namespace, "data-shop-0", cluster.node), damage_within="1m"
+    ):
+        with drill.recovery("replace the volume by one from the newest snapshot"):
+            volumes.noticed(shop.takes_orders)
+            snapshot = volume_snapshots.newest(shop.namespace, "data-shop-0")
+            volume_snapshots.restore(snapshot, "shop", shop.namespace, "data-shop-0")
+
+    assert drill.rta <= drill.objective.rto
+    assert drill.rpa <= drill.objective.rpo
+    assert shop.found(up_to=100) == 100, "every order that was sold before the snapshot is back"

@@ -109,6 +109,7 @@ from drills.faults.objectstore import (  # noqa: E402
     object_store_unreachable,
 )
 from drills.faults.pod import PodKilled, pod_killed  # noqa: E402
+from drills.faults.sealing import SealingLost, sealing_lost  # noqa: E402
 from drills.faults.secret import SecretsDeleted, secrets_deleted  # noqa: E402
 from drills.faults.service import ServiceDown, service_down  # noqa: E402
 from drills.faults.table import TableDropped, table_dropped  # noqa: E402
@@ -137,6 +138,7 @@ __all__ = [
     "ObjectStoreUnreachable",
     "PodKilled",
     "ScheduleDeleted",
+    "SealingLost",
     "SecretsDeleted",
     "ServiceCutOff",
     "ServiceDown",
@@ -164,6 +166,7 @@ __all__ = [
     "pod_killed",
     "schedule_deleted",
     "schedule_paused",
+    "sealing_lost",
     "secrets_deleted",
     "service_cut_off",
     "service_down",

@@ -87,7 +87,8 @@ def volume_emptied(kube: Kube, namespace: str, claim: str, node: Callable[[str],
         node: gives the node of a name.
 
     Raises:
-        UsageError: there is no such claim, it is not bound, or its volume is no directory of a node.
+        UsageError: there is no such claim, it is not bound, or its volume is no directory of a node; or it is a CSI
+            driver's, and no pod uses it.
         KubeError: the API server did not say.
 
     """
@@ -104,7 +105,11 @@ def _ruined(kube: Kube, namespace: str, claim: str, node: Callable[[str], Node],
     if found is None:
         there = ", ".join(sorted(one["metadata"]["name"] for one in kube.list("PersistentVolumeClaim", namespace)))
         raise UsageError(f"volume of {namespace}/{claim}: found no such claim, accepted: one of {there or 'none'}")
-    spec = (kube.get("PersistentVolume", found["spec"].get("volumeName") or "-") or {}).get("spec") or {}
+    volume = found["spec"].get("volumeName") or "-"
+    spec = (kube.get("PersistentVolume", volume) or {}).get("spec") or {}
+    if "csi" in spec:
+        node_name, path = _mounted(kube, namespace, claim, volume)
+        return VolumeRuined(node(node_name), f"{namespace}/{claim}", path, overwrite=overwrite)
     path = (spec.get("local") or spec.get("hostPath") or {}).get("path", "")
     terms = ((spec.get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or []
     names = [
@@ -118,3 +123,13 @@ def _ruined(kube: Kube, namespace: str, claim: str, node: Callable[[str], Node],
             f"volume of {namespace}/{claim}: found {sorted(spec) or 'none bound'}, accepted: a directory of one node"
         )
     return VolumeRuined(node(names[0]), f"{namespace}/{claim}", path, overwrite=overwrite)
+
+
+def _mounted(kube: Kube, namespace: str, claim: str, volume: str) -> tuple[str, str]:
+    """Return the node on which a CSI driver's volume is mounted for its pod, and the directory there."""
+    for pod in kube.list("Pod", namespace):
+        claims = {(one.get("persistentVolumeClaim") or {}).get("claimName") for one in pod["spec"].get("volumes") or []}
+        if claim in claims and pod["spec"].get("nodeName"):
+            pods = f"/var/lib/kubelet/pods/{pod['metadata']['uid']}"
+            return pod["spec"]["nodeName"], f"{pods}/volumes/kubernetes.io~csi/{volume}/mount"
+    raise UsageError(f"volume of {namespace}/{claim}: found no pod that uses it, accepted: one that does")

@@ -7,6 +7,7 @@ from drills.procedures.controlplane import ControlPlane, SavedControlPlane
 from drills.procedures.etcd import EtcdSnapshots, Snapshot
 from drills.procedures.failover import Failover, Strategy
 from drills.procedures.gitops import Bundle, GitOps
+from drills.procedures.jobs import CronJobs
 from drills.procedures.locations import Locations
 from drills.procedures.members import EtcdMembers
 from drills.procedures.network import Network
@@ -18,11 +19,13 @@ from drills.procedures.postgres import BaseBackup, Drop, Postgres
 from drills.procedures.rebuild import HostRebuild, Rebuild
 from drills.procedures.replicas import Replicas
 from drills.procedures.schedules import Retention, Schedules
+from drills.procedures.sealed import SealedSecrets
 from drills.procedures.secrets import Secrets
 from drills.procedures.service import NodeServices
-from drills.procedures.validation import Validation
+from drills.procedures.snapshots import SnapshotJob
+from drills.procedures.validation import Validation, ValidationJob
 from drills.procedures.velero import Backup, Velero
-from drills.procedures.volumes import Volumes
+from drills.procedures.volumes import Volumes, VolumeSnapshots
 from drills.procedures.wal_retention import WalRetention
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "Bundle",
     "ControlPlane",
     "Controllers",
+    "CronJobs",
     "Drop",
     "EtcdMembers",
     "EtcdSnapshots",
@@ -52,11 +56,15 @@ __all__ = [
     "Retention",
     "SavedControlPlane",
     "Schedules",
+    "SealedSecrets",
     "Secrets",
     "Snapshot",
+    "SnapshotJob",
     "Strategy",
     "Validation",
+    "ValidationJob",
     "Velero",
+    "VolumeSnapshots",
     "Volumes",
     "WalRetention",
 ]

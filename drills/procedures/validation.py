@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from drills.drill import Drill
-from drills.errors import BadReading
+from drills.errors import BadReading, ProcedureFailed
 from drills.faults.backup import CopyRestored, copy_restored
 from drills.kube import Kube, Manifest, deployment_available, statefulset_ready
 from drills.probes import Probe
+from drills.procedures.jobs import CronJobs
 from drills.procedures.velero import NAMESPACE, Backup, Velero
 from drills.waiting import wait_until
 
@@ -36,6 +37,9 @@ KINDS = (
 
 READY_WITHIN_S = 180.0
 ANSWERS_WITHIN_S = 60.0
+JOB = "backup-validation"
+JOB_WITHIN_S = 900.0
+CLEANED_UP_WITHIN_S = 180.0
 _SERVICES_OWN = ("clusterIP", "clusterIPs", "healthCheckNodePort", "internalTrafficPolicy")
 
 
@@ -177,22 +181,107 @@ class Validation:
 
     def compare(self) -> Difference:
         """Compare counts and contents of all objects with the original's; a difference is a failed check."""
-        with self._drill.step(
-            "compare every object", f"kubectl get -n {self._namespace} and -n {self.scratch}, by kind and name"
-        ):
-            found = difference(self._fingerprints(self._namespace), self._fingerprints(self.scratch))
-        self._drill.check(
-            "the copy's objects are the original's", not found, "nothing missing, changed or extra", found
-        )
-        return found
+        return _compare(self._drill, self._kube, self._namespace, self.scratch)
 
-    def _fingerprints(self, namespace: str) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for kind in KINDS:
-            for one in self._kube.list(kind, namespace):
-                item: dict[str, Any] = {**one, "kind": kind}
-                found[f"{kind}/{one['metadata']['name']}"] = fingerprint(item)
-        return found
+
+class ValidationJob:
+    """The same validation as the cluster makes it by itself: a CronJob that restores and compares, one that cleans up.
+
+    What the job says is not believed: the harness compares once more, and reads the copy's data itself.
+    """
+
+    def __init__(
+        self,
+        drill: Drill,
+        kube: Kube,
+        jobs: CronJobs,
+        namespace: str,
+        remove: Callable[[str], None],
+        manifests: Iterable[Manifest],
+    ) -> None:
+        """Say what is validated.
+
+        Args:
+            drill: the drill.
+            kube: the cluster.
+            jobs: its CronJobs.
+            namespace: the original's.
+            remove: removes a namespace, where the cluster's own job did not.
+            manifests: the CronJobs, and what they need.
+        """
+        self._drill = drill
+        self._kube = kube
+        self._jobs = jobs
+        self._namespace = namespace
+        self._remove = remove
+        self._manifests = list(manifests)
+        self.scratch = f"{namespace}-copy"
+
+    def open(self, node_ports: Mapping[str, int]) -> None:
+        """Install the CronJobs; before the backup, which is to hold what they may do in the namespace.
+
+        Args:
+            node_ports: of the copied Services, by their names.
+
+        Raises:
+            KubeError: the API server refused.
+        """
+        self._kube.apply([*self._manifests, _other_node_ports(f"{self.scratch}-node-ports", node_ports)], NAMESPACE)
+
+    def close(self) -> None:
+        """Remove the CronJobs."""
+        for one in reversed(self._manifests):
+            self._kube.delete(one["kind"], one["metadata"]["name"], one["metadata"].get("namespace"))
+        self._kube.delete("ConfigMap", f"{self.scratch}-node-ports", NAMESPACE)
+
+    def copy(self) -> CopyRestored:
+        """Give what stands for the fault: none. The clean-up is the cluster's."""
+        return copy_restored(self._kube, self.scratch, self._clean_up)
+
+    def run(self) -> None:
+        """Let the cluster validate the newest completed backup now.
+
+        Raises:
+            ProcedureFailed: the job says that it is not valid, with what it said.
+            WaitTimeout: it did not end in time.
+        """
+        if self._drill.leaves_out("fault"):  # there is no fault; what a validation stands on is the restore
+            return
+        command = f"kubectl -n {NAMESPACE} create job --from=cronjob/{JOB} NAME"
+        with self._drill.step("let the CronJob validate the newest backup", command, by="kubernetes"):
+            done = self._jobs.run(JOB, NAMESPACE, self._drill.at_most(JOB_WITHIN_S))
+            if not done.succeeded:
+                raise ProcedureFailed(f"job {done.job} failed: {done.log.strip()[-2000:]}")
+        said = done.log.strip().splitlines()[-1]
+        self._drill.check("the CronJob finds the backup valid", said.startswith("VALID: "), "VALID", said)
+
+    def compare(self) -> Difference:
+        """Compare counts and contents of all objects with the original's; see Validation.compare."""
+        return _compare(self._drill, self._kube, self._namespace, self.scratch)
+
+    def _clean_up(self, namespace: str) -> None:
+        done = self._jobs.run(f"{JOB}-clean-up", NAMESPACE, CLEANED_UP_WITHIN_S)
+        left = self._kube.get("Namespace", namespace) is not None
+        got = "there" if left else "gone"
+        self._drill.check("the CronJob has removed the copy", done.succeeded and not left, "gone", got)
+        if left:
+            self._remove(namespace)
+
+
+def _compare(drill: Drill, kube: Kube, original: str, copy: str) -> Difference:
+    with drill.step("compare every object", f"kubectl get -n {original} and -n {copy}, by kind and name"):
+        found = difference(_fingerprints(kube, original), _fingerprints(kube, copy))
+    drill.check("the copy's objects are the original's", not found, "nothing missing, changed or extra", found)
+    return found
+
+
+def _fingerprints(kube: Kube, namespace: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for kind in KINDS:
+        for one in kube.list(kind, namespace):
+            item: dict[str, Any] = {**one, "kind": kind}
+            found[f"{kind}/{one['metadata']['name']}"] = fingerprint(item)
+    return found
 
 
 def _ask(probe: Probe) -> bool:

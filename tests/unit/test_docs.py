@@ -16,7 +16,7 @@ import yaml
 from drills.fixtures import plugin
 from drills.reports.scenario_table import parts, table
 
-from drills import faults, history, measures
+from drills import faults, history, measures, parse_duration, plan
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -221,6 +221,21 @@ def test_an_unplanned_step_is_noticed():
 def test_every_scenario_is_described():
     text = words(ROOT / "docs/scenarios.md")
     assert [path.name for path in SCENARIOS if f"../scenarios/{path.name}" not in text] == []
+
+
+def test_every_drill_has_a_row_that_says_what_the_plan_says_and_how_far_it_is():
+    told = {}
+    for row in re.findall(r"^\| (\w+_\w+) \| (.+) \|$", words(ROOT / "docs/scenarios.md"), flags=re.MULTILINE):
+        told[row[0]] = row[1].split(" | ")
+    drills = plan.load(ROOT / "dr-plan.yaml").drills
+    assert told.keys() == drills.keys()
+    for name, (runbook, objective, state) in told.items():
+        assert f"(runbooks/{Path(drills[name].runbook).name})" in runbook
+        rto, _, rpo = objective.partition(" / ")
+        promised = drills[name].objective
+        assert parse_duration(rto, name) == promised.rto
+        assert (None if rpo == "none" else parse_duration(rpo, name)) == promised.rpo
+        assert re.fullmatch("met|met, twins held|draft|skipped: .+", state), name
 
 
 # --- commands and options ---
