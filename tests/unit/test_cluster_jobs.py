@@ -76,9 +76,9 @@ class Stage:
         done = subprocess.run(
             ["sh", "-euc", script.replace("/work", str(self.work)).replace("/usr/lib/postgresql/15/bin:", "")],
             env={**given, **env, "PATH": path, "STAGE": str(self.path)},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
         )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
+        return done.returncode, done.stdout
 
 
 @pytest.fixture
