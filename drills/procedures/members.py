@@ -69,7 +69,7 @@ class EtcdMembers:
             self._run(first, "mv", ASIDE, MANIFEST)
         self._first().restore(snapshot, wait_for_nodes=False)
         for node in others:
-            self._join(node, first, start="systemctl start kubelet")
+            self._join(node, first)
         with self._drill.step("wait for the nodes", "kubectl wait --for=condition=Ready node --all", by="kubernetes"):
             self._kube.wait_for_all(
                 "Node", condition=node_ready(True), what="all nodes are ready", within_s=self._drill.at_most(180)
@@ -85,7 +85,7 @@ class EtcdMembers:
         self._drill.check("etcd has all its members again", started == wanted and healthy, ", ".join(wanted), got)
         self._drill.reconstituted()
 
-    def _join(self, node: OpenNode, via: OpenNode, start: str = "") -> None:
+    def _join(self, node: OpenNode, via: OpenNode) -> None:
         peer = self._peer(node)
         with self._drill.step(f"add {node.name} as a new member", f"etcdctl member add {node.name} --peer-urls={peer}"):
             said = self._etcdctl(via, "member", "add", node.name, f"--peer-urls={peer}")
@@ -97,8 +97,11 @@ class EtcdMembers:
             f"|\\1--initial-cluster={cluster[1]}\\n\\1--initial-cluster-state=existing|'"
         )
         source = f"$(ls {ASIDE} {MANIFEST} 2>/dev/null | head -n 1)"
-        script = f"rm -rf {MEMBER} && {edit} {source} >{JOINING} && rm -f {ASIDE} && mv {JOINING} {MANIFEST}" + (
-            f" && {start}" if start else ""
+        # kubelet asks the API server of its own node, which waits for the etcd that is missing: left alone, it takes
+        # minutes to notice the new manifest.
+        script = (
+            f"rm -rf {MEMBER} && {edit} {source} >{JOINING} && rm -f {ASIDE} && mv {JOINING} {MANIFEST}"
+            " && systemctl restart kubelet"
         )
         with self._drill.step(f"start {node.name}'s member: it joins what is there", script):
             self._run(node, "sh", "-c", script)
