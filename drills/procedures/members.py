@@ -19,7 +19,8 @@ from drills.procedures.etcd import PKI, EtcdSnapshots, Snapshot
 from drills.waiting import wait_until
 
 JOINING = "/etc/kubernetes/etcd.yaml.joining"
-CAUGHT_UP_WITHIN_S = 120.0
+CAUGHT_UP_WITHIN_S = 240.0
+STOP_API = """{ api=$(crictl ps --quiet --name '^kube-apiserver$'); [ -z "$api" ] || crictl stop --timeout=5 $api; }"""
 
 
 class EtcdMembers:
@@ -97,11 +98,11 @@ class EtcdMembers:
             f"|\\1--initial-cluster={cluster[1]}\\n\\1--initial-cluster-state=existing|'"
         )
         source = f"$(ls {ASIDE} {MANIFEST} 2>/dev/null | head -n 1)"
-        # kubelet asks the API server of its own node, which waits for the etcd that is missing: left alone, it takes
-        # minutes to notice the new manifest.
+        # kubelet asks the API server of its own node, and that one hangs without its etcd: as long as it is there, kubelet
+        # takes minutes to start anything. Without it kubelet is refused at once, and goes on.
         script = (
-            f"rm -rf {MEMBER} && {edit} {source} >{JOINING} && rm -f {ASIDE} && mv {JOINING} {MANIFEST}"
-            " && systemctl restart kubelet"
+            f"systemctl stop kubelet && {STOP_API} && rm -rf {MEMBER} && {edit} {source} >{JOINING}"
+            f" && rm -f {ASIDE} && mv {JOINING} {MANIFEST} && systemctl start kubelet"
         )
         with self._drill.step(f"start {node.name}'s member: it joins what is there", script):
             self._run(node, "sh", "-c", script)

@@ -196,7 +196,7 @@ def test_a_volume_is_found_by_its_claim(api, kube, volume):
     assert asked == ["w"]
     with pytest.raises(UsageError, match="one of data"):
         volume_emptied(kube, "shop", "none", node)
-    api.put(VOLUMES, {"metadata": {"name": "pv"}, "spec": {"csi": {}}})
+    api.put(VOLUMES, {"metadata": {"name": "pv"}, "spec": {"nfs": {}}})
     with pytest.raises(UsageError, match="a directory of one node"):
         volume_emptied(kube, "shop", "data", node)
 
