@@ -98,8 +98,8 @@ class EtcdMembers:
             f"|\\1--initial-cluster={cluster[1]}\\n\\1--initial-cluster-state=existing|'"
         )
         source = f"$(ls {ASIDE} {MANIFEST} 2>/dev/null | head -n 1)"
-        # kubelet asks the API server of its own node, and that one hangs without its etcd: as long as it is there, kubelet
-        # takes minutes to start anything. Without it kubelet is refused at once, and goes on.
+        # kubelet asks the API server of its own node, and that one hangs without its etcd: as long as it is there,
+        # kubelet takes minutes to start anything. Without it kubelet is refused at once, and goes on.
         script = (
             f"systemctl stop kubelet && {STOP_API} && rm -rf {MEMBER} && {edit} {source} >{JOINING}"
             f" && rm -f {ASIDE} && mv {JOINING} {MANIFEST} && systemctl start kubelet"
