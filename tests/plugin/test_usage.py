@@ -94,6 +94,20 @@ def test_slow_drills_wait_for_drill_all(session_of):
     assert held.verdicts == {"outage": "MET"}
 
 
+@pytest.mark.parametrize(
+    ("needs", "why"),
+    [
+        ("'no-such-program'", "needs what is not installed here: no-such-program"),
+        ("['sh', 'VolumeSnapshotClass']", "needs what the cluster lacks: VolumeSnapshotClass: a CSI driver that takes"),
+    ],
+)
+def test_a_drill_that_lacks_what_it_needs_is_skipped_with_the_reason(session_of, needs, why):
+    session = session_of(DRILL.format(marker=f"rto='30s', needs={needs}"), "-rs")
+    assert session.counts == {"skipped": 1}
+    assert why in session.output
+    assert not session.evidence.exists()
+
+
 @pytest.mark.parametrize("look", ["--collect-only", "--setup-plan"])
 def test_looking_begins_no_run(session_of, look):
     session = session_of(DRILL.format(marker="rto='30s'"), look)
