@@ -14,7 +14,8 @@ from drills.clock import Instant
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed, ProcedureFailed
 from drills.kube import Kube, Manifest
-from drills.procedures.etcd import SNAPSHOTS, Node, Snapshot
+from drills.nodes import OpenNode
+from drills.procedures.etcd import SNAPSHOTS, Snapshot
 from drills.procedures.jobs import CronJobs
 
 NAME, NAMESPACE = "etcd-snapshot", "kube-system"
@@ -39,7 +40,7 @@ class Store(Protocol):
         ...
 
 
-class Machine(Node, Protocol):
+class Machine(OpenNode, Protocol):
     """A control-plane node with a way for files in."""
 
     def copy_in(self, source: Path, path: str) -> None:
