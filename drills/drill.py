@@ -51,6 +51,7 @@ _FRESH_RECEIPTS = 5
 _WALL_STEP_S = 0.5
 _LAST_LOOK_S = 2.0
 _LISTEN_EVERY_S = 0.25
+_STALL_S = 60.0  # how much longer than its phase a wait may take on a machine that stood still
 
 
 class Reader(Protocol):
@@ -79,6 +80,7 @@ class Drill:
         need_stable: good readings in a row that show a lasting recovery (3 s at 20 Hz).
         patience: how long after the fault a recovery is waited for where `disruption` does not say; see there.
         damage_patience: how long after the injection damage is waited for, whatever `disruption` says.
+        phase_s: seconds of the steady state that are let pass before the fault, see `drills.repeats`; None for none.
 
     """
 
@@ -99,6 +101,7 @@ class Drill:
         need_stable: int = 60,
         patience: float | str | timedelta | None = None,
         damage_patience: float | str | timedelta | None = None,
+        phase_s: float | None = None,
     ) -> None:
         self.name = name
         self.objective = objective
@@ -116,6 +119,7 @@ class Drill:
         self._need_stable = need_stable
         self._patience = patience
         self._damage_patience = damage_patience
+        self._phase_s = phase_s
         self._steady_within_s = 0.0
         self._sampler: Sampler | None = None
         self._ledgers: list[tuple[Writer, Reader]] = []
@@ -211,6 +215,7 @@ class Drill:
         damage_s = parse_duration(self._damage_patience or damage_within, "damage_within").total_seconds()
         with self._noting_failure():
             self._wait_until_steady()
+            self._let_phase_pass()
             self._refuse_old_damage(fault)
         try:
             self._issue(fault)
@@ -254,6 +259,7 @@ class Drill:
         patience_s = self._patience_s(within)
         with self._noting_failure():
             self._wait_until_steady()
+            self._let_phase_pass()
             self._refuse_old_damage(copy)
         at = self.history.clock.now()
         self._issued_t = self.history.seconds(at.monotonic)
@@ -578,6 +584,19 @@ class Drill:
                 self._sampling.wait_for_good(name, self._need_steady, max(0.0, deadline - self.clock.monotonic()))
             except WaitTimeout as error:
                 raise NotSteady(f"not steady before the fault: {error}") from error
+
+    def _let_phase_pass(self) -> None:
+        if self._phase_s is None:
+            return
+        due = self.clock.monotonic() + self._phase_s
+        self.phase("waiting", for_s=self._phase_s)
+        wait_until(
+            lambda: self.clock.monotonic() >= due,
+            what="the random time before the fault to pass",
+            within_s=self._phase_s + _STALL_S,
+            clock=self.clock,
+        )
+        self._wait_until_steady()  # it may have ended meanwhile
 
     def _refuse_old_damage(self, fault: Fault) -> None:
         # Also a test of the proof itself: one that is always there would let a fault without effect pass.

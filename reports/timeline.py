@@ -41,6 +41,7 @@ from .words import objective, seconds, shortened
 
 PHASE_WORDS = {
     "steady": "steady",
+    "waiting": "random wait",
     "disrupted": "fault issued",
     "damaged": "damage seen",
     "detected": "detected",

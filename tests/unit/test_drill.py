@@ -40,7 +40,7 @@ def make(tmp_path, service):
     before = set(threading.enumerate())
     made = []
 
-    def make_(sabotage=(), objective=None, ledger=True, clock=None):
+    def make_(sabotage=(), objective=None, ledger=True, clock=None, phase_s=None):
         directory = tmp_path / f"drill-{len(made)}"
         history = History(clock, directory / "history.jsonl")
         commands = Commands(directory / "commands.log", history)
@@ -56,6 +56,7 @@ def make(tmp_path, service):
             directory=directory,
             need_steady=5,
             need_stable=8,
+            phase_s=phase_s,
         )
         if ledger:
             drill.watch(Writer(service, history, "orders", rate_hz=100.0, timeout_s=0.2))
@@ -84,6 +85,29 @@ def plug_in(service, after=0.05):
 
 def names(drill):
     return [event.fields["name"] for event in drill.history.events("phase")]
+
+
+@pytest.mark.parametrize("phase_s", [0.0, 0.25])
+def test_a_random_time_passes_between_the_steady_state_and_the_fault(make, service, phase_s):
+    drill = make(phase_s=phase_s)
+    with drill.disruption(held(drill, service), **LIMITS), drill.recovery("plug it in"):
+        plug_in(service)
+    assert names(drill)[:3] == ["steady", "waiting", "disrupted"]
+    waited = measures.phase_at(drill.history, "disrupted") - measures.phase_at(drill.history, "waiting")
+    assert phase_s <= waited < phase_s + 2
+    written = {event.t for event in drill.history.events("receipt")}
+    assert phase_s == 0 or sum(1 for t in written if 0 < measures.issued_at(drill.history) - t < phase_s) > 10
+
+
+def test_a_service_that_goes_away_while_the_random_time_passes_was_not_steady(make, service):
+    drill = make(phase_s=0.3)
+    fault = held(drill, service)
+    drill._steady_within_s = 0.2
+    threading.Timer(0.1, lambda: setattr(service, "up", False)).start()
+    with pytest.raises(NotSteady, match="not steady before the fault"), drill.disruption(fault, **LIMITS):
+        pass
+    assert measures.issued_at(drill.history) is None
+    assert drill.judgement.verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_drill_from_steady_to_stable(make, service):
