@@ -5,6 +5,9 @@ import signal
 import matplotlib as mpl
 import pytest
 
+from drills import repeats
+from drills.history import History
+
 pytest.importorskip("xdist")
 
 pytest_plugins = ["pytester"]
@@ -134,3 +137,70 @@ def test_outage(drill, service):
         signal.signal(signal.SIGINT, heard)
     assert session.code == 3
     assert session.verdicts == {"outage": "INCONCLUSIVE"}
+
+
+# --- what the workers must agree on, and what they must not share ---
+
+MANY = """
+@pytest.mark.parametrize("place", ["a", "b", "c"])
+@pytest.mark.drill(rto="30s", rpo="30s", slow="40s")
+def test_shared(drill, service, platform, place):
+    drill.describe(worker=os.environ["PYTEST_XDIST_WORKER"], platform=platform.name)
+    drill.watch(Writer(service, drill.history, "orders", rate_hz=50.0))
+    drill.holds(service.probe())
+    with drill.disruption(Unplugged(service)), drill.recovery("plug it in"):
+        service.up = True
+
+@pytest.mark.parametrize("place", ["a", "b"])
+@pytest.mark.drill(rto="30s", slow="40s", own_cluster=True)
+def test_own(drill, service, platform, place):
+    drill.describe(worker=os.environ["PYTEST_XDIST_WORKER"], platform=platform.name)
+    drill.holds(service.probe())
+    with drill.disruption(Unplugged(service)), drill.recovery("plug it in"):
+        service.up = True
+"""
+SOON = "\nfrom drills import repeats\n\nrepeats.LONGEST_PHASE_S = 0.3\n"
+
+
+@pytest.fixture
+def whole_range(monkeypatch):
+    """In this process the conftest changes the range too; it is put back."""
+    monkeypatch.setattr(repeats, "LONGEST_PHASE_S", repeats.LONGEST_PHASE_S)
+
+
+def test_ten_repeats_on_two_workers_clash_nowhere(session_of, whole_range):
+    session = session_of(
+        MANY, "-n", "2", "--drill-all", "--drill-repeat", "2", "--drill-budget", "1h", own_process=True, more=SOON
+    )
+    drills = {f"shared_{place}" for place in "abc"} | {f"own_{place}" for place in "ab"}
+    folders = {f"{drill}.repeat_{number}" for drill in drills for number in (1, 2)}
+    assert session.code == 0
+    assert session.verdicts == dict.fromkeys(folders, "MET")  # one START, one END, all records, a chain that is whole
+    assert {path.parent.name for path in session.run.glob("*/history.jsonl")} == folders  # none begun twice
+    records = session.records
+    assert {record["worker"] for record in records.values()} == {"gw0", "gw1"}
+    seed = session.about["repeat"]["seed"]
+    assert {record["repeat"]["seed"] for record in records.values()} == {seed}
+    for folder, record in records.items():
+        events = History.load(session.run / folder / "history.jsonl").events()
+        opened = [event.fields["drill"] for event in events if event.kind == "opened"]
+        assert (opened, record["history"]["events"]) == ([record["drill"]], len(events))
+        assert (record["distribution"]["held"], record["distribution"]["of"]) == (2, 2)
+    assert (session.about["budget"]["workers"], len(session.about["budget"]["held"])) == (2, 5)
+    assert len(session.about["drills"]) == 10
+    assert f"--drill-seed {seed}" in session.output
+
+
+def test_the_controller_tells_what_its_workers_left_out(session_of):
+    session = session_of(MANY, "-n", "2", "--drill-all", "--drill-budget", "90s", own_process=True)
+    assert session.code == 0
+    assert set(session.verdicts) == {"own_a", "own_b", "shared_a", "shared_b"}
+    assert [each["drill"] for each in session.about["budget"]["left_out"]] == ["shared_c"]
+    assert session.output.count("left out: shared_c: never proven, takes 40 s by its marker") == 1
+
+
+def test_a_bad_budget_is_told_once(session_of):
+    session = session_of(MANY, "-n", "2", "--drill-all", "--drill-budget", "soon", own_process=True)
+    assert session.code == pytest.ExitCode.USAGE_ERROR
+    assert session.output.count("--drill-budget: found 'soon'") == 1
+    assert not session.evidence.exists()
