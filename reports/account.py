@@ -11,10 +11,11 @@ from drills.standing import Action, SignOff, Standing
 from drills.verdicts import Verdict
 
 from . import words
-from .changes import Before, find_before, read_about, what_changed
+from .changes import Before, find_before, left_out_of, read_about, what_changed
 from .executed import Command, Executed, executed, read_commands
 from .headline import RANK, Headline, headline
 from .incident import Incident, draft
+from .series import Series, series_of
 from .view import Problem, View, read_run
 
 STANDING_WORD: Mapping[Standing, str] = {
@@ -134,6 +135,7 @@ class RunAccount:
         facts = [
             ("Held", self._held()),
             ("Data", self._data()),
+            ("Left out for want of time", "; ".join(left_out_of(self.about))),
             ("Standing of the evidence", self._standing()),
             ("Took part", self._participants()),
             ("Signed off", self._signed()),
@@ -141,6 +143,11 @@ class RunAccount:
             ("Untouched since?", "sh verify.sh in this run's directory tells; VERIFY.md says what it checks."),
         ]
         return [(name, words.clean(text)) for name, text in facts if text]
+
+    @property
+    def repeated(self) -> list[Series]:
+        """The drills that were repeated, with what their repeats show together."""
+        return series_of([drill.view for drill in self.drills])
 
     @property
     def incidents(self) -> list[DrillAccount]:

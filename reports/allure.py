@@ -104,7 +104,8 @@ def _result(view: View, result: Result | None, logger: AllureFileLogger) -> Test
     """Make one record's result; `result` is None for a further attempt at a drill."""
     full_name = f"{view.scenario}#{view.drill}" if view.scenario else view.drill
     place = view.place.parent.name if view.place else view.drill
-    marks = [*([f"attempt {place}"] if result is None else []), *(["sabotaged"] if view.sabotage else [])]
+    further = f"repeat {view.repeat[0]}" if view.repeat else f"attempt {place}"
+    marks = [*([further] if result is None else []), *(["sabotaged"] if view.sabotage else [])]
     identity = hashlib.md5(" ".join([full_name, *marks]).encode(), usedforsecurity=False).hexdigest()
     start, stop = _window(view)
     made = TestResult(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from drills import budget
 from drills.verdicts import Verdict
 
 from .palette import VERDICT_WORD
 from .view import View, read_record
-from .words import bounds, objective, seconds
+from .words import bounds, clean, objective, seconds
 
 _TOLD = 6  # that many changed versions are named; a new laptop changes all of them
 
@@ -36,9 +37,11 @@ def find_before(view: View, evidence_dir: Path) -> Before:
             (entry.name for entry in entries if entry.name < view.run and not entry.is_symlink()), reverse=True
         )
     proved_nothing = 0
+    folders = dict.fromkeys((view.place.parent.name, view.drill))  # a repeat's, or the drill's own if it was held once
     for name in names:
-        path = evidence_dir / name / view.place.parent.name / "record.json"
-        seen = read_record(path, name) if path.is_file() else None
+        paths = (evidence_dir / name / folder / "record.json" for folder in folders)
+        path = next(filter(Path.is_file, paths), None)
+        seen = read_record(path, name) if path else None
         if not isinstance(seen, View) or seen.sabotage or seen.drill != view.drill:
             continue
         if seen.verdict in (Verdict.MET, Verdict.MISSED):
@@ -83,6 +86,17 @@ def read_about(run_dir: Path) -> Mapping[str, object]:
         found = problem.strerror if isinstance(problem, OSError) else problem  # an OSError names this machine's folders
         return {"run.json": f"could not be read: {found}"}
     return about if isinstance(about, dict) else {"run.json": f"a {type(about).__name__} found; accepted: an object"}
+
+
+def left_out_of(about: Mapping[str, object]) -> list[str]:
+    """Name the drills that --drill-budget left out of a run, with when they were proven last, from its run.json."""
+    found = _mapping(about.get("budget")).get("left_out")
+    known = ("drill", "expected_s", "by", "last_proven_utc")
+    return (
+        [clean(budget.told(each)) for each in found if set(known) <= set(_mapping(each))]
+        if isinstance(found, list)
+        else []
+    )
 
 
 def _recovery(view: View, last: View) -> list[str]:

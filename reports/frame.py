@@ -19,7 +19,7 @@ from .palette import VERDICT_WORD
 from .view import Problem
 
 COLUMNS = (
-    "run", "utc", "scenario", "drill", "title", "tier", "verdict",
+    "run", "utc", "scenario", "drill", "repeat", "title", "tier", "verdict",
     "rta_s", "low_s", "high_s", "rto_s", "rpa_s", "rpo_s", "downtime_s",
     "acknowledged", "lost", "corrupted", "duplicated", "resurrected",
     "duration_s", "sabotage", "environment", "fault", "blast_radius", "proofs", "procedure", "runbook", "backup",
@@ -27,16 +27,17 @@ COLUMNS = (
 )  # fmt: skip
 """The table's columns. Times in seconds, NaN where not measured or none was set; `utc` is the drill's beginning.
 
-`data` and `controls` hold one name a line; `digest` is the record's SHA-256; `path` is where it lies."""
+`repeat` is its number, 0 for a drill that was held once; `data` and `controls` hold one name a line; `digest` is the
+record's SHA-256; `path` is where it lies."""
 
 TREND = (
-    "run", "utc", "drill", "verdict", "rta_s", "low_s", "high_s", "rto_s", "rpa_s", "rpo_s",
+    "run", "utc", "drill", "repeat", "verdict", "rta_s", "low_s", "high_s", "rto_s", "rpa_s", "rpo_s",
     "acknowledged", "sabotage", "environment",
 )  # fmt: skip
 """The columns that a trend and its regressions are made of; all of them take three times as long to read."""
 
 _FIGURES = ("rta_s", "low_s", "high_s", "rto_s", "rpa_s", "rpo_s", "downtime_s", "duration_s")
-_COUNTS = ("acknowledged", "lost", "corrupted", "duplicated", "resurrected", "proofs")
+_COUNTS = ("acknowledged", "lost", "corrupted", "duplicated", "resurrected", "proofs", "repeat")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from .view import Problem, View
 from .words import clean
 
 FILE = ".index.sqlite"
-VERSION = 1  # to be raised whenever FACTS changes, so that what older code wrote is built anew
+VERSION = 2  # to be raised whenever FACTS changes, so that what older code wrote is built anew
 _BATCH = 2000  # records kept at a time: what was read is not lost when a long building is cut short
 
 FACTS: Mapping[str, Callable[[View], object]] = {
@@ -32,6 +32,7 @@ FACTS: Mapping[str, Callable[[View], object]] = {
     "scenario": lambda view: view.scenario,
     "drill": lambda view: view.text("drill"),
     "title": lambda view: view.title if view.text("title") else "",
+    "repeat": lambda view: view.repeat[0] if view.repeat else 0,
     "tier": lambda view: view.text("tier"),
     "verdict": lambda view: str(view.verdict),
     "rta_s": lambda view: view.rta_s,
@@ -60,7 +61,7 @@ FACTS: Mapping[str, Callable[[View], object]] = {
 }
 """What is kept of a record, by name; texts are empty and figures NULL where the record has none."""
 
-_COUNTED = {"utc_us", "acknowledged", "lost", "corrupted", "duplicated", "resurrected", "proofs"}
+_COUNTED = {"utc_us", "acknowledged", "lost", "corrupted", "duplicated", "resurrected", "proofs", "repeat"}
 _MEASURED = {name for name in FACTS if name.endswith("_s")}
 
 

@@ -15,6 +15,7 @@ from drills.record import write_atomically
 from drills.verdicts import Verdict
 
 from .results import Result, Results, read_results
+from .series import Series
 from .view import Problem, View
 from .words import clean
 
@@ -86,7 +87,8 @@ def _facts(result: Result) -> dict[str, str]:
         "verdict": str(view.verdict),
         "standing": str(result.standing or ""),
         "missing": " ".join(result.missing),
-        "attempts": str(result.attempts) if result.attempts > 1 else "",
+        "attempts": str(result.attempts) if result.attempts > 1 and not result.series else "",
+        **_repeats(result.series),
         "title": view.title,
         "why": view.why,
         "tier": view.text("tier"),
@@ -98,6 +100,17 @@ def _facts(result: Result) -> dict[str, str]:
         "sabotage": " ".join(view.sabotage),
     }
     return {name: clean(text) for name, text in texts.items() if text}
+
+
+def _repeats(series: Series | None) -> dict[str, str]:
+    if series is None:
+        return {}
+    figures = {
+        f"{name}_{which}_s": getattr(figure, which)
+        for name, figure in (("rta", series.found.rta_s), ("rpa", series.found.rpa_s))
+        for which in ("p50", "p95", "worst")
+    }
+    return {"repeats": series.counted} | {name: _plain(value) for name, value in figures.items() if value is not None}
 
 
 def _figures(view: View) -> dict[str, str]:

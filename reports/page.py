@@ -37,6 +37,7 @@ from .account import (
 from .palette import DARK, LIGHT, VERDICT_ROLE, VERDICT_SIGN, VERDICT_WORD, roles
 from .picture import inline_svg
 from .strategies import compared
+from .series import Series, draw_repeats
 from .timeline import draw_timeline
 from .trend import draw_trend
 from .view import View
@@ -95,6 +96,8 @@ def render_page(account: RunAccount, trend: pd.DataFrame | None = None) -> str:
         headline=account.headline,
         sections=[_section(drill) for drill in account.drills],
         strategies=compared(drill.view for drill in account.drills),
+        repeated=account.repeated,
+        repeats=_repeats(account.repeated),
         trend=_trend([drill.view for drill in account.drills], trend),
         light=roles(LIGHT),
         dark=roles(DARK),
@@ -155,6 +158,16 @@ def _waterfall(anchor: str, view: View) -> Picture | None:
     return Picture(
         Markup(inline_svg(draw_waterfall(view), f"{anchor}-waterfall", label)),  # noqa: S704 - as above
         Markup(inline_svg(draw_waterfall(view, narrow=True), f"{anchor}-waterfall-narrow", label)),  # noqa: S704 - as above
+    )
+
+
+def _repeats(series: Sequence[Series]) -> Picture | None:
+    if not series:
+        return None
+    label = "Repeats: " + "; ".join(each.words for each in series)
+    return Picture(
+        Markup(inline_svg(draw_repeats(series), "repeats", label)),  # noqa: S704 - as above
+        Markup(inline_svg(draw_repeats(series, narrow=True), "repeats-narrow", label)),  # noqa: S704 - as above
     )
 
 

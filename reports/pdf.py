@@ -36,6 +36,7 @@ from .account import (
 from .executed import Command, Executed
 from .palette import LIGHT, VERDICT_ROLE, VERDICT_SIGN, VERDICT_WORD, roles
 from .picture import drawing, families
+from .series import draw_repeats
 from .timeline import draw_timeline
 from .view import View, instant
 from .waterfall import draw_waterfall
@@ -80,6 +81,7 @@ def render_pdf(account: RunAccount, run_json: str = "") -> bytes:
     if boxed:
         data["notices"].insert(0, _fontless(boxed))
     # Not part of the text: pictures are drawn already, and what is attached must stay what it is.
+    data["repeats"] = _picture(draw_repeats(account.repeated) if account.repeated else None, "Repeats")
     for drill, told in zip(data["drills"], account.drills, strict=True):
         drill["timeline"] = _picture(_timeline(told), f"Timeline of {told.view.drill}")
         drill["waterfall"] = _picture(draw_waterfall(told.view) if told.view.bars else None, "Waterfall")
@@ -139,6 +141,16 @@ def _document(account: RunAccount) -> dict[str, Any]:
         "notices": notices,
         "glance": account.glance,
         "drills": [_drill(drill) for drill in account.drills],
+        "repeated": [
+            (
+                each.drill,
+                each.counted,
+                f"{each.rta} / {words.objective(each.rto_s)}",
+                f"{each.rpa} / {words.objective(each.rpo_s)}",
+            )
+            for each in account.repeated
+        ],
+        "caution": next((each.caution for each in account.repeated if each.caution), ""),
         "about": flat(account.about),
     }
 
@@ -148,9 +160,9 @@ def _drill(told: DrillAccount) -> dict[str, Any]:
     digest = view.text("runbook_sha256")
     tier = f"tier {view.text('tier')}" if view.text("tier") else ""
     return {
-        "name": view.drill,
+        "name": view.label,
         "title": view.title,
-        "scenario": " · ".join(filter(None, (view.drill, view.scenario, tier))),
+        "scenario": " · ".join(filter(None, (view.label, view.scenario, tier))),
         "verdict": _verdict(view.verdict),
         "why": view.why or "the record gives no reason",
         "standing": _standing(told),

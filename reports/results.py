@@ -16,6 +16,7 @@ from drills.verdicts import Verdict, worst
 
 from .changes import read_about
 from .headline import RANK, Headline, headline
+from .series import Series, series_of
 from .view import Problem, View, read_run
 from .words import clean, shortened
 
@@ -31,6 +32,7 @@ class Result:
         standing: what the evidence amounts to; None for a record that is not of the schema.
         missing: the fields that nobody supplied, by their paths.
         attempts: how many records of this drill the run holds.
+        series: what these show together, where they are its repeats.
 
     """
 
@@ -38,6 +40,7 @@ class Result:
     standing: Standing | None = None
     missing: tuple[str, ...] = ()
     attempts: int = 1
+    series: Series | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,11 @@ class Results:
     def headline(self) -> Headline:
         """What the run proved, as every report says it."""
         return headline(self.views, self.problems)
+
+    @property
+    def repeated(self) -> list[Series]:
+        """The drills that were repeated."""
+        return [result.series for result in self.drills if result.series]
 
     @property
     def verdict(self) -> Verdict:
@@ -128,7 +136,11 @@ def results_of(
     attempts: dict[tuple[str, str], list[View]] = {}
     for view in views:
         attempts.setdefault((view.scenario, view.drill), []).append(view)
-    drills = [_result(_worst(each), len(each), about, signed) for each in attempts.values()]
+    series = {(each.views[0].scenario, each.drill): each for each in series_of(views)}
+    drills = [
+        replace(_result(_worst(each), len(each), about, signed), series=series.get(key))
+        for key, each in attempts.items()
+    ]
     return Results(run, about, drills, list(views), list(problems))
 
 

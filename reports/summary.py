@@ -14,6 +14,7 @@ from pathlib import Path
 from drills.record import write_atomically
 from drills.verdicts import Verdict
 
+from .changes import left_out_of
 from .palette import VERDICT_SIGN
 from .results import Result, Results, read_results
 from .view import Problem, Step
@@ -109,6 +110,13 @@ def _about(results: Results) -> Iterator[str]:
         yield f"\n**Worse than usual:** {escaped(worse)}\n"
     if len(results.worse) > _WORSE:
         yield f"\n{len(results.worse) - _WORSE} more were worse than usual; `drills trend` names them.\n"
+    left_out = left_out_of(results.about)
+    for told in left_out[:_WORSE]:
+        yield f"\n**Left out for want of time:** {escaped(told)}\n"
+    if len(left_out) > _WORSE:
+        yield f"\n{len(left_out) - _WORSE} more were left out; run.json names them.\n"
+    for series in results.repeated[:_WORSE]:
+        yield f"\n**Repeats:** {escaped(series.words)}. {series.caution}\n"
     facts = [f"Run {_code(results.run)}"]
     commit = str(results.about.get("commit") or "")
     if commit:
@@ -126,7 +134,8 @@ def _row(result: Result) -> str:
     view = result.view
     absent = NEVER if view.verdict is Verdict.MISSED and not view.phase("restored") else NOT_MEASURED
     lost, acknowledged = view.writes("lost"), view.writes("acknowledged")
-    worst_of = f" (the worst of {result.attempts} attempts)" if result.attempts > 1 else ""
+    kind = "repeats" if result.series else "attempts"
+    worst_of = f" (the worst of {result.attempts} {kind})" if result.attempts > 1 else ""
     cells = [
         f"{VERDICT_SIGN[view.verdict]} {view.verdict}",
         _code(view.drill) + (" (sabotaged)" if view.sabotage else "") + worst_of,

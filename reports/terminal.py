@@ -54,6 +54,10 @@ def closing_table(
         console.print(summary.remark)
     if views:
         console.print(_table(views, terminal=terminal))
+    for series in results.repeated:
+        console.print(f"repeats: {series.words}", soft_wrap=True)
+    if any(series.caution for series in results.repeated):
+        console.print(results.repeated[0].caution)
     counted = ", ".join(f"{number} {standing}" for standing, number in results.standings().items())
     if counted:
         console.print(f"standing: {counted}{_gaps(results)}")
@@ -84,7 +88,7 @@ def _table(views: Sequence[View], *, terminal: bool) -> Table:
         absent = NEVER if view.verdict is Verdict.MISSED and not view.phase("restored") else NOT_MEASURED
         lost, acknowledged = view.writes("lost"), view.writes("acknowledged")
         table.add_row(
-            view.drill + (" (sabotaged)" if view.sabotage else ""),
+            view.label + (" (sabotaged)" if view.sabotage else ""),
             Text(f"{VERDICT_SIGN[view.verdict]} {VERDICT_WORD[view.verdict]}", style=_STYLE[view.verdict]),
             f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s, absent)} / {objective(view.rto_s)}",
             f"{seconds(view.rpa_s)} / {objective(view.rpo_s)}",

@@ -155,6 +155,17 @@ class View:
         return self.text("drill") or (self.place.parent.name if self.place else "") or "unnamed drill"
 
     @property
+    def repeat(self) -> tuple[int, int] | None:
+        """Which repeat of the drill in its run it is, of how many; none for a drill that was not repeated."""
+        number, of = self.count("repeat", "number"), self.count("repeat", "of")
+        return None if number is None or of is None else (number, of)
+
+    @property
+    def label(self) -> str:
+        """The drill's name and, where it was repeated, which repeat this is."""
+        return f"{self.drill} ({self.repeat[0]} of {self.repeat[1]})" if self.repeat else self.drill
+
+    @property
     def scenario(self) -> str:
         """The file that describes the drill."""
         return self.text("scenario")

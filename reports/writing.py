@@ -16,6 +16,7 @@ from .metrics import write_metrics
 from .page import load_events, write_page
 from .pdf import write_pdf
 from .picture import save_png
+from .series import series_of, write_repeats
 from .summary import write_summary
 from .timeline import draw_timeline
 from .trend import write_trend
@@ -31,9 +32,10 @@ class ReportsFailed(ExceptionGroup[Exception]):
 def write_reports(run_dir: Path, evidence_dir: Path) -> list[Path]:
     """Write every report of a run and return their places.
 
-    A timeline.png beside each record, and an incident.md beside each that missed; in the run's directory trend.png
-    and coverage.html (over all runs of the evidence directory), report.html, report.pdf, junit.xml, summary.md,
-    metrics.prom and allure-results. Each is written whole or not at all; writing them again replaces them.
+    A timeline.png beside each record, and an incident.md beside each that missed; in the run's directory repeats.png
+    (where drills were repeated), trend.png and coverage.html (over all runs of the evidence directory), report.html,
+    report.pdf, junit.xml, summary.md, metrics.prom and allure-results. Each is written whole or not at all; writing
+    them again replaces them.
 
     Raises:
         UsageError: `run_dir` is no directory of a run. ReportsFailed: one or more reports failed, after all others
@@ -66,6 +68,8 @@ def write_reports(run_dir: Path, evidence_dir: Path) -> list[Path]:
         failures.append(failure)
     honest = evidence.honest()
     attempt("trend.png", lambda: write_trend(honest, run_dir / "trend.png"))
+    if repeated := series_of(views):
+        attempt("repeats.png", lambda: write_repeats(repeated, run_dir / "repeats.png"))
     attempt("coverage.html", lambda: write_run_coverage(evidence, run_dir, evidence_dir))
     attempt("report.html", lambda: write_page(run_dir, honest, evidence_dir))
     attempt("report.pdf", lambda: write_pdf(run_dir, evidence_dir))
