@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from drills.fixtures import engine as engines
 from drills.fixtures.engine import Engine
 from drills.fixtures.images.store import prepare
 
+from .changed import chosen
 from .footprint import footprint
 
 ROOT = Path(__file__).parents[2]
 FOUNDING = [f"scenarios/test_{name}.py" for name in ("etcd_wipe", "namespace_deletion", "node_drain", "pod_kill")]
+CHOSEN = chosen(ROOT, FOUNDING)
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,22 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, _terminated)
 
 
+def pytest_report_header() -> list[str]:
+    """Say which drills will be held, and why."""
+    return CHOSEN.lines()
+
+
 def _terminated(number: int, _: object) -> None:
     raise KeyboardInterrupt(f"signal {number}")
 
 
-def command(*arguments: str, evidence: Path) -> list[str]:
-    return [sys.executable, "-m", "pytest", *FOUNDING, "--evidence-dir", str(evidence), *arguments]
+def command(*arguments: str, evidence: Path, scenarios: Sequence[str] = FOUNDING) -> list[str]:
+    return [sys.executable, "-m", "pytest", *scenarios, "--evidence-dir", str(evidence), *arguments]
 
 
-def hold(*arguments: str, evidence: Path, timeout_s: float = 1500) -> Held:
+def hold(*arguments: str, evidence: Path, timeout_s: float = 1500, scenarios: Sequence[str] = FOUNDING) -> Held:
     process = subprocess.Popen(
-        command(*arguments, evidence=evidence),
+        command(*arguments, evidence=evidence, scenarios=scenarios),
         cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
