@@ -14,7 +14,8 @@ DRILL_ARGS ?=
 help:
 	@echo "make drill      hold the founding drills on real kind clusters; evidence/ gets the results"
 	@echo "make drill-all  hold every drill, the slow ones too"
-	@echo "make test       lint, types, unit, plugin and packaging tests, then real drills and their sabotaged twins"
+	@echo "make test       lint, types, unit, plugin and packaging tests, then real drills and their sabotaged twins;"
+	@echo "                with DRILLS_CHANGED_SINCE=COMMIT also the drills that changes since then concern"
 	@echo "make bench      how far the probe is off, and what the harness adds to the bare commands"
 	@echo "make clean      remove the virtual environment and what tests left; images and caches stay (drills images clean)"
 

@@ -36,7 +36,7 @@ from .account import (
 from .executed import Command, Executed
 from .palette import LIGHT, VERDICT_ROLE, VERDICT_SIGN, VERDICT_WORD, roles
 from .picture import drawing, families
-from .series import draw_repeats
+from .repeats import draw_repeats
 from .timeline import draw_timeline
 from .view import View, instant
 from .waterfall import draw_waterfall

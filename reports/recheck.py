@@ -7,13 +7,15 @@ code records in addition is no difference.
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from drills.errors import UsageError
 from drills.history import History
 from drills.record import load, rejudge
 
+from .series import series_of
+from .view import read_run
 from .words import clean, shortened
 
 _EQUAL_S = 1e-6  # histories keep microseconds
@@ -48,6 +50,16 @@ def recheck_run(run_dir: Path, into: Recheck) -> None:
             into.differences += [Difference(run_dir.name, folder.name, *found) for found in _recheck(path, history)]
         elif history.is_file():
             into.cut_off.append(folder)
+    into.differences += _of_repeats(run_dir)
+
+
+def _of_repeats(run_dir: Path) -> Iterator[Difference]:
+    """Hold what each record says of all repeats against what these say, each of which was judged by itself."""
+    for series in series_of(read_run(run_dir)[0]):
+        for view in series.views:
+            if view.place is not None and "distribution" in view.record:
+                for found in differences(view.record["distribution"], asdict(series.found), "distribution"):
+                    yield Difference(run_dir.name, view.place.parent.name, *found)
 
 
 def _recheck(path: Path, history: Path) -> Iterator[tuple[str, str, str]]:

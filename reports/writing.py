@@ -16,7 +16,8 @@ from .metrics import write_metrics
 from .page import load_events, write_page
 from .pdf import write_pdf
 from .picture import save_png
-from .series import series_of, write_repeats
+from .repeats import write_repeats
+from .series import series_of
 from .summary import write_summary
 from .timeline import draw_timeline
 from .trend import write_trend

@@ -2,9 +2,11 @@
 
 import json
 
+import matplotlib as mpl
 import pytest
+from drills.reports.recheck import Recheck, recheck_run
 
-from drills import repeats, runs
+from drills import genuine, repeats, runs
 from drills.record import validate
 from drills.repeats import drawn
 
@@ -75,6 +77,21 @@ def test_the_seed_is_told_and_brings_the_same_phases_again(session_of):
     (record,) = session.records.values()
     assert record["repeat"]["seed"] == seed
     assert record["repeat"]["phase_s"] == drawn("outage", 1, 1, seed).phase_s
+
+
+def test_repeats_are_reported_sealed_and_judged_again(session_of, monkeypatch):
+    monkeypatch.setenv("MPLCONFIGDIR", mpl.get_cachedir())  # in a new home matplotlib would search all fonts again
+    soon = "\nfrom drills import repeats\n\nrepeats.LONGEST_PHASE_S = 0.3\n"
+    session = session_of(OUTAGE, "--drill-repeat", "2", reports=True, more=soon)
+    assert session.code == 0, session.output
+    assert set(session.verdicts.values()) == {"MET"}
+    assert session.output.count("repeats: outage_here: 2 of 2 repeats, seed ") == 1
+    assert genuine.check_evidence(session.evidence).problems == []
+    listed = {each["path"] for each in json.loads((session.run / "manifest.json").read_text())["files"]}
+    assert {"repeats.png", "outage_here.repeat_2/record.json", "outage_here.repeat_2/timeline.png"} <= listed
+    assert "Over all repeats of this run" in (session.run / "report.html").read_text()
+    recheck_run(session.run, again := Recheck())
+    assert (again.judged, again.differences, again.cut_off) == (4, [], [])
 
 
 def test_without_the_option_nothing_is_repeated_and_nothing_waited_for(session_of):

@@ -13,9 +13,11 @@ from drills.reports.frame import read_evidence
 from drills.reports.junit import render_junit
 from drills.reports.page import render_page
 from drills.reports.pdf import render_pdf
+from drills.reports.recheck import Recheck, recheck_run
 from drills.reports.regression import regressions
+from drills.reports.repeats import draw_repeats
 from drills.reports.results import read_results
-from drills.reports.series import draw_repeats, series_of
+from drills.reports.series import series_of
 from drills.reports.summary import render_summary
 from drills.reports.terminal import closing_table
 from drills.reports.view import read_run
@@ -155,6 +157,20 @@ def test_whatever_repeats_achieved_can_be_drawn(tmp_path, name, narrow):
     figure.savefig(tmp_path / "picture.png")
     with Image.open(tmp_path / "picture.png") as image:
         assert len(set(image.convert("L").resize((60, 60)).tobytes())) > 2
+
+
+def test_recheck_computes_the_distribution_again(tmp_path):
+    run = leave(tmp_path, 2.0, 1.0)
+    recheck_run(run, found := Recheck())
+    assert (found.judged, found.differences) == (2, [])
+    path = run / "namespace_deletion.repeat_2" / "record.json"
+    record = json.loads(path.read_text())
+    record["distribution"]["rta_s"]["worst"] = 1.5
+    write_atomically(path, record)
+    recheck_run(run, found := Recheck())
+    assert [(one.drill, one.field, one.recorded) for one in found.differences] == [
+        ("namespace_deletion.repeat_2", "distribution.rta_s.worst", "1.5")
+    ]
 
 
 # --- over several runs ---
