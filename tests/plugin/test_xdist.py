@@ -5,7 +5,6 @@ import signal
 import matplotlib as mpl
 import pytest
 
-from drills import repeats
 from drills.history import History
 
 pytest.importorskip("xdist")
@@ -162,13 +161,7 @@ def test_own(drill, service, platform, place):
 SOON = "\nfrom drills import repeats\n\nrepeats.LONGEST_PHASE_S = 0.3\n"
 
 
-@pytest.fixture
-def whole_range(monkeypatch):
-    """In this process the conftest changes the range too; it is put back."""
-    monkeypatch.setattr(repeats, "LONGEST_PHASE_S", repeats.LONGEST_PHASE_S)
-
-
-def test_ten_repeats_on_two_workers_clash_nowhere(session_of, whole_range):
+def test_ten_repeats_on_two_workers_clash_nowhere(session_of):
     session = session_of(
         MANY, "-n", "2", "--drill-all", "--drill-repeat", "2", "--drill-budget", "1h", own_process=True, more=SOON
     )
