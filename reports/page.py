@@ -36,9 +36,9 @@ from .account import (
 )
 from .palette import DARK, LIGHT, VERDICT_ROLE, VERDICT_SIGN, VERDICT_WORD, roles
 from .picture import inline_svg
-from .strategies import compared
 from .repeats import draw_repeats
 from .series import Series
+from .strategies import compared
 from .timeline import draw_timeline
 from .trend import draw_trend
 from .view import View
