@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from drills import repository as repositories
 from drills.clock import FakeClock
 from drills.commands import Commands
 from drills.drill import Drill
@@ -28,6 +29,9 @@ DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 SERVICES, CONFIG_MAPS = (f"/api/v1/namespaces/shop/{plural}" for plural in ("services", "configmaps"))
 DEPLOYMENTS = "/apis/apps/v1/namespaces/shop/deployments"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
+PATIENCE_S = 60.0
+"""For git and the fake server on a busy machine; none of it is waited for where all is well."""
+
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
 
 
@@ -38,6 +42,11 @@ def api(monkeypatch):
     server = FakeApiServer()
     yield server
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    monkeypatch.setattr(repositories, "_HEAD_TIMEOUT_S", PATIENCE_S)
 
 
 @pytest.fixture
@@ -66,31 +75,31 @@ def on(server, *command):
 
 def test_a_commit_is_pushed_and_its_revision_is_the_servers(repository, server):
     assert repository.head() == ""
-    revision = repository.commit({"web/page.yaml": "kind: Page"}, "the first page")
+    revision = repository.commit({"web/page.yaml": "kind: Page"}, "the first page", PATIENCE_S)
     assert revision == repository.head() == on(server, "rev-parse", "main").strip()
     assert on(server, "show", "main:web/page.yaml") == "kind: Page"
 
 
 def test_a_push_that_failed_is_brought_along_by_the_next_one(repository, server):
-    repository.commit({"a": "1"}, "one")
+    repository.commit({"a": "1"}, "one", PATIENCE_S)
     server.rename(server.with_suffix(".away"))
     with pytest.raises(WriteRefused, match=r"^git push: "):
-        repository.commit({"b": "2"}, "two")
+        repository.commit({"b": "2"}, "two", PATIENCE_S)
     server.with_suffix(".away").rename(server)
-    repository.commit({"c": "3"}, "three")
+    repository.commit({"c": "3"}, "three", PATIENCE_S)
     assert on(server, "log", "--format=%s", "main").split() == ["three", "two", "one"]
 
 
 def test_another_way_is_tried_where_one_leads_nowhere(tmp_path, server):
     repository = Repository(tmp_path / "clone", lambda: [str(tmp_path / "nowhere"), str(server)])
-    assert repository.commit({"a": "1"}, "one") == on(server, "rev-parse", "main").strip()
+    assert repository.commit({"a": "1"}, "one", PATIENCE_S) == on(server, "rev-parse", "main").strip()
     with pytest.raises(WriteRefused, match="no way to the git server"):
         Repository(tmp_path / "clone", list).head()
 
 
 def test_a_repository_that_the_harness_runs_in_is_left_alone(repository, server, tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "somebody-elses"))
-    repository.commit({"a": "1"}, "one")
+    repository.commit({"a": "1"}, "one", PATIENCE_S)
     monkeypatch.delenv("GIT_DIR")
     assert not (tmp_path / "somebody-elses").exists()
     assert on(server, "log", "--format=%an %ae", "main") == "drills drills@drills.invalid\n"
@@ -130,7 +139,7 @@ def reading(ledger):
     """Take one reading; why it is bad, "" for a good one."""
     probe = ledger.deploys_commits
     try:
-        asyncio.run(probe.ask(probe.ways()[0], 1.0))
+        asyncio.run(probe.ask(probe.ways()[0], PATIENCE_S))
     except BadReading as bad:
         return str(bad)
     return ""
@@ -139,7 +148,7 @@ def reading(ledger):
 def test_rows_are_read_back_from_the_cluster(ledger, api, server):
     written = rows(3)
     for row in written:
-        ledger.append(row, 5.0)
+        ledger.append(row, PATIENCE_S)
     with pytest.raises(WriteRefused, match="releases is not there at no revision"):
         ledger.read()
     deploy(api, server)
@@ -149,7 +158,7 @@ def test_rows_are_read_back_from_the_cluster(ledger, api, server):
 @pytest.mark.parametrize(("status", "revision"), [("OutOfSync", "main"), ("Synced", "main~1")])
 def test_what_is_not_yet_deployed_is_not_read_as_lost(ledger, api, server, status, revision):
     for row in rows(2):
-        ledger.append(row, 5.0)
+        ledger.append(row, PATIENCE_S)
     deploy(api, server, status=status, revision=revision)
     with pytest.raises(WriteRefused, match=f"the Application releases is {status} at "):
         ledger.read()
@@ -157,7 +166,7 @@ def test_what_is_not_yet_deployed_is_not_read_as_lost(ledger, api, server, statu
 
 def test_a_commit_that_the_git_server_lost_is_lost(ledger, api, server):
     for row in rows(2):
-        ledger.append(row, 5.0)
+        ledger.append(row, PATIENCE_S)
     on(server, "update-ref", "refs/heads/main", "main~1")
     deploy(api, server)
     assert ledger.read() == rows(1)
@@ -166,13 +175,13 @@ def test_a_commit_that_the_git_server_lost_is_lost(ledger, api, server):
 def test_a_commit_may_be_missing_for_as_long_as_is_allowed(ledger, api, server, clock):
     first, second, third = rows(3)
     assert reading(ledger) == "no commit is deployed"
-    ledger.append(first, 5.0)
+    ledger.append(first, PATIENCE_S)
     deploy(api, server)
     assert reading(ledger) == ""
     clock.advance(60)
-    ledger.append(second, 5.0)
+    ledger.append(second, PATIENCE_S)
     clock.advance(14)
-    ledger.append(third, 5.0)
+    ledger.append(third, PATIENCE_S)
     assert reading(ledger) == ""
     clock.advance(2)
     assert reading(ledger) == "commit 2 is not deployed 16 s after its push"
@@ -184,21 +193,21 @@ def test_a_commit_may_be_missing_for_as_long_as_is_allowed(ledger, api, server, 
 
 def test_a_push_that_was_not_taken_is_a_bad_reading_until_one_is(ledger, api, server):
     first, second, third = rows(3)
-    ledger.append(first, 5.0)
+    ledger.append(first, PATIENCE_S)
     deploy(api, server)
     server.rename(server.with_suffix(".away"))
     with pytest.raises(WriteRefused):
-        ledger.append(second, 5.0)
+        ledger.append(second, PATIENCE_S)
     assert reading(ledger).startswith("the last commit was not taken: git push: ")
     server.with_suffix(".away").rename(server)
-    ledger.append(third, 5.0)
+    ledger.append(third, PATIENCE_S)
     assert reading(ledger) == ""
     deploy(api, server)
     assert ledger.read() == [first, second, third], "the one without acknowledgement came along"
 
 
 def test_an_api_server_in_trouble_is_a_bad_reading(ledger, api, server):
-    ledger.append(*rows(1), 5.0)
+    ledger.append(*rows(1), PATIENCE_S)
     deploy(api, server)
     api.always = Answer(503)
     assert "503" in reading(ledger)
