@@ -73,7 +73,7 @@ class Replicas:
             both = f"{{ {primary['status']['podIP']}, {replica['status']['podIP']} }}"
             rules = (
                 f"table inet {TABLE} {{ chain passing {{ type filter hook forward priority -400; "
-                f"ip saddr {both} ip daddr {both} drop; }} }}"
+                f"ip saddr {both} ip daddr {both} drop; }}\n}}"
             )
             self._cut.append(where)
             self._node(where).exec(["nft", rules], timeout_s=_NODE_TIMEOUT_S)
