@@ -226,6 +226,7 @@ def test_every_scenario_is_described():
 def test_every_drill_has_a_row_that_says_what_the_plan_says_and_how_far_it_is():
     told = {}
     for row in re.findall(r"^\| (\w+_\w+) \| (.+) \|$", words(ROOT / "docs/scenarios.md"), flags=re.MULTILINE):
+        assert row[0] not in told, "one row a drill"
         told[row[0]] = row[1].split(" | ")
     own = plan.load(ROOT / "dr-plan.yaml")
     assert told.keys() == own.drills.keys()
