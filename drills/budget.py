@@ -17,7 +17,6 @@ from drills import runs
 from drills.clock import parse_stamp, stamp
 from drills.errors import UsageError
 from drills.objectives import parse_duration
-from drills.plan import in_words
 from drills.record import load
 from drills.verdicts import Verdict
 
@@ -171,6 +170,8 @@ def choose(candidates: Iterable[Candidate], budget_s: float, workers: int = 1) -
 
 def told(left_out: Mapping[str, Any]) -> str:
     """Say in a few words which drill was left out, from its entry in run.json."""
+    from drills.plan import in_words  # here: it brings pydantic, and `drills --help` comes by this module
+
     last = left_out["last_proven_utc"]
     when = f"last proven {last[:16].replace('T', ' ')} UTC" if last else "never proven"
     takes = in_words(timedelta(seconds=round(left_out["expected_s"])))

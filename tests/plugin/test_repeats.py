@@ -18,14 +18,14 @@ OUTAGE = """
 def test_outage(drill, service, place):
     '''The shop is unplugged.'''
     drill.watch(Writer(service, drill.history, "orders", rate_hz=50.0))
-    drill.holds(service.probe())
+    drill.holds(service.probe(timeout_s=5.0))
     with drill.disruption(Unplugged(service)), drill.recovery("plug it in"):
         service.up = True
 """
 EMPTY = """
 @pytest.mark.drill(rto="30s"{more})
 def test_{name}(drill, service):
-    drill.holds(service.probe())
+    drill.holds(service.probe(timeout_s=5.0))
     with drill.disruption(Unplugged(service)), drill.recovery("plug it in"):
         service.up = True
 """

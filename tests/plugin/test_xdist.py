@@ -146,7 +146,7 @@ MANY = """
 def test_shared(drill, service, platform, place):
     drill.describe(worker=os.environ["PYTEST_XDIST_WORKER"], platform=platform.name)
     drill.watch(Writer(service, drill.history, "orders", rate_hz=50.0))
-    drill.holds(service.probe())
+    drill.holds(service.probe(timeout_s=5.0))
     with drill.disruption(Unplugged(service)), drill.recovery("plug it in"):
         service.up = True
 
@@ -154,7 +154,7 @@ def test_shared(drill, service, platform, place):
 @pytest.mark.drill(rto="30s", slow="40s", own_cluster=True)
 def test_own(drill, service, platform, place):
     drill.describe(worker=os.environ["PYTEST_XDIST_WORKER"], platform=platform.name)
-    drill.holds(service.probe())
+    drill.holds(service.probe(timeout_s=5.0))
     with drill.disruption(Unplugged(service)), drill.recovery("plug it in"):
         service.up = True
 """
