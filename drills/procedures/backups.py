@@ -24,6 +24,7 @@ _ENDED_WITHIN_S = 600.0
 _SYNCED_WITHIN_S = 180.0
 _SYNC_TAKES = timedelta(seconds=5)
 _EXPIRED_WITHIN_S = 420.0
+_BITES_WITHIN_S = 30.0
 _EXEC_TIMEOUT_S = 30.0
 
 # The pod has its volume for as long as it runs; who looks for it on the node finds nothing.
@@ -75,6 +76,7 @@ class Backups:
         self._nodes = nodes
         self._key: dict[str, str] = {}
         self._rewritten: dict[str, bytes] = {}
+        self._under_way = ""
 
     # What goes wrong
 
@@ -267,30 +269,42 @@ class Backups:
         with self._drill.step(
             "Velero comes back and gives the restore up", f"velero restore get {name}", by="kubernetes"
         ):
-            self._kube.wait_for(
-                "Deployment", "velero", NAMESPACE, condition=deployment_available,
-                what="the Velero server is back", within_s=self._drill.at_most(120),
-            )  # fmt: skip
+            self._wait_for_velero()
             self._check_failed(self._velero.end("restore", name, self._drill.at_most(120)))
 
     def restore_while(self, cut: Fault, backup: Backup) -> None:
-        """Begin a restore and let something strike in the middle of it; return when the restore has ended.
-
-        A restore that claims success all the same, perhaps because it was quicker, is a failed check.
+        """Begin a restore and let something strike in the middle of it; return when that is seen to bite.
 
         Args:
             cut: what strikes; whoever heals it is the procedure.
             backup: what is restored.
 
         Raises:
-            WaitTimeout: the restore did not begin, or did not end.
+            WaitTimeout: the restore did not begin, or what struck did not bite.
         """
-        name = f"{backup.name}-cut-off"
-        with self._drill.step("restore the backup", f"velero restore create {name} --from-backup {backup.name}"):
-            self._velero.begin_restore(backup, name)
+        self._under_way = f"{backup.name}-cut-off"
+        create = f"velero restore create {self._under_way} --from-backup {backup.name}"
+        with self._drill.step("restore the backup", create):
+            self._velero.begin_restore(backup, self._under_way)
             cut.inject()
-        with self._drill.step("the restore fails", f"velero restore get {name}", by="kubernetes"):
-            self._check_failed(self._velero.end("restore", name, self._drill.at_most(_ENDED_WITHIN_S)))
+        with self._drill.step("the restore does not end", f"velero restore get {self._under_way}", by="kubernetes"):
+            wait_until(cut.proof, what=f"{cut.name} bites", within_s=_BITES_WITHIN_S)
+            found = self._kube.get("velero.io/v1/Restore", self._under_way, NAMESPACE) or {}
+        self._check_failed((found.get("status") or {}).get("phase", ""))
+
+    def give_up(self) -> None:
+        """Have Velero give up the restore that is under way: its server does so with whatever it finds when it starts.
+
+        By default Velero waits for a restore's volumes for up to four hours, and begins no other one meanwhile.
+
+        Raises:
+            EnvironmentFailed: Velero's server has no pod.
+            WaitTimeout: Velero did not come back, or did not give it up.
+        """
+        with self._drill.step("have Velero give the restore up", f"kubectl -n {NAMESPACE} delete pod -l deploy=velero"):
+            self._kube.delete("Pod", self._velero.server(), NAMESPACE, grace_s=0)
+            self._wait_for_velero()
+            self._velero.end("restore", self._under_way, self._drill.at_most(120))
 
     def restore_again(self, namespace: str) -> None:
         """Remove what a failed restore left behind, and restore the newest backup once more.
@@ -323,6 +337,12 @@ class Backups:
             self._kube.patch("Secret", KEY, {"data": self._key}, NAMESPACE)
         for key, content in self._rewritten.items():
             self._store.client().put_object(Bucket=self._store.bucket, Key=key, Body=content)
+
+    def _wait_for_velero(self) -> None:
+        self._kube.wait_for(
+            "Deployment", "velero", NAMESPACE, condition=deployment_available,
+            what="the Velero server is back", within_s=self._drill.at_most(120),
+        )  # fmt: skip
 
     def _check_failed(self, phase: str) -> None:
         self._drill.check(
