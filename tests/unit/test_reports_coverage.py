@@ -149,7 +149,7 @@ def test_every_fault_has_a_name_to_be_missed_by():
     nameless = {
         kind.__name__ for kind in kinds if issubclass(kind, faults.Fault) and not (kind.names or hasattr(kind, "name"))
     }
-    assert nameless == {"Fault", "Together", "BackupCutShort"}  # the latter two are made of others, and named by them
+    assert nameless == {"Fault", "Together"}  # the latter is made of others, and named by them
 
 
 def test_failures_at_once_are_each_caused(tmp_path):
