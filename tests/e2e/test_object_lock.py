@@ -141,15 +141,15 @@ def test_a_locked_version_cannot_be_deleted(store: Store, copied: Sealed, bypass
 
 
 @pytest.mark.parametrize(
-    "lock",
-    [
-        {"Mode": "COMPLIANCE", "RetainUntilDate": datetime.now(UTC) + timedelta(seconds=90)},
-        {"Mode": "GOVERNANCE", "RetainUntilDate": datetime.now(UTC) + timedelta(days=9)},
-    ],
+    ("mode", "left"),
+    [("COMPLIANCE", timedelta(seconds=90)), ("GOVERNANCE", timedelta(days=9))],
     ids=["shorter", "weaker"],
 )
-def test_a_lock_can_be_made_neither_shorter_nor_weaker(store: Store, copied: Sealed, lock: dict[str, object]) -> None:
+def test_a_lock_can_be_made_neither_shorter_nor_weaker(
+    store: Store, copied: Sealed, mode: str, left: timedelta
+) -> None:
     key, (version,) = record_of(store)
+    lock = {"Mode": mode, "RetainUntilDate": datetime.now(UTC) + left}
     with pytest.raises(ClientError) as refused:
         store.s3.put_object_retention(Bucket="vault", Key=key, VersionId=version, Retention=lock)
     assert refused.value.response["Error"]["Code"] in REFUSED
