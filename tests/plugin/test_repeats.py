@@ -103,7 +103,7 @@ def test_without_the_option_nothing_is_repeated_and_nothing_waited_for(session_o
 def test_a_repeat_that_missed_makes_the_run_miss_and_stands_in_the_distribution(session_of):
     stays_away = EMPTY.format(name="outage", more="").replace(
         "service.up = True", "service.up = drill.facts['repeat']['number'] != 2"
-    ).replace("Unplugged(service)", "Unplugged(service), recovered_within='500ms'")  # fmt: skip
+    ).replace("Unplugged(service)", "Unplugged(service), recovered_within='8s'")  # fmt: skip
     session = session_of(stays_away, "--drill-repeat", "2")
     assert session.code == 1
     assert session.verdicts == {"outage.repeat_1": "MET", "outage.repeat_2": "MISSED"}
