@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 
@@ -59,6 +60,8 @@ def kube(api, tmp_path):
 
 @pytest.fixture
 def server(tmp_path):
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
     path = tmp_path / "server.git"
     subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", path], check=True)
     return path
