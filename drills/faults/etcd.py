@@ -6,25 +6,24 @@ from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
 from drills.kube import RIDDEN_OUT, Denied, Kube
 from drills.nodes import Node
-from drills.waiting import wait_until
 
-MANIFEST = "/etc/kubernetes/manifests/etcd.yaml"
-ASIDE = "/etc/kubernetes/etcd.yaml.drills-aside"
 MEMBER = "/var/lib/etcd/member"
+LOST = "/var/lib/etcd/member.drills-lost"
 
-STOPPED_WITHIN_S = 90.0
-"""How long kubelet may take to stop etcd without its manifest: up to 20 s to see it, then the pod's 30 s of grace."""
-
-_EXEC_TIMEOUT_S = 10.0
+_EXEC_TIMEOUT_S = 30.0
+_RUNNING = "crictl ps --quiet --name '^etcd$'"
 _SENTINEL = "kube-system"
 
 
 class EtcdWiped(Fault):
     """etcd loses its data, on a control plane of one node (kubeadm's layout: a static pod, data in /var/lib/etcd).
 
-    Removing the files alone is no disaster: the running process has them open and keeps serving. So etcd is stopped,
-    wiped and left to start again. It comes back healthy and empty, and the API server with it: alive, and without a
-    memory of users, roles or workloads.
+    Removing the files alone is no disaster: the running process has them open and keeps serving. So they are taken
+    from under it, and it is killed without grace. kubelet starts it again where it was, and it comes back healthy and
+    empty, and the API server with it: alive, and without a memory of users, roles or workloads.
+
+    Its manifest stays: where kubelet sees a manifest go, it deletes the mirror pod before it does anything else, and an
+    API server without etcd keeps it waiting for a minute and more.
 
     The proof wants both ends: the member directory is another one with another log, and the API server has lost its
     memory (it refuses everyone, or its first namespace is gone or new). Either alone may deceive: an API server that
@@ -51,22 +50,14 @@ class EtcdWiped(Fault):
         self._member = member
 
     def inject(self) -> None:
-        """Stop etcd, remove its data, and let kubelet start it again.
+        """Take etcd's data from under it and kill it.
 
         Raises:
-            WaitTimeout: etcd was not stopped in time; its data is untouched then.
+            EnvironmentFailed: no etcd runs there, or it could not be killed; `heal` puts its data back.
 
         """
-        self._node.exec(["mv", MANIFEST, ASIDE], timeout_s=_EXEC_TIMEOUT_S)
-        wait_until(
-            lambda: not self._containers(),
-            what=f"etcd on {self._node.name} to stop",
-            within_s=STOPPED_WITHIN_S,
-            every_s=0.5,
-            describe=lambda _: "its container runs",
-        )
-        self._node.exec(["rm", "-rf", MEMBER], timeout_s=_EXEC_TIMEOUT_S)
-        self._put_back()
+        kill = f'running=$({_RUNNING}); [ -n "$running" ] && crictl stop --timeout=0 $running'
+        self._node.exec(["sh", "-c", f"mv {MEMBER} {LOST} && {kill} && rm -rf {LOST}"], timeout_s=_EXEC_TIMEOUT_S)
 
     def proof(self) -> list[str]:
         """Tell what etcd and the API server have lost, once both have."""
@@ -77,8 +68,9 @@ class EtcdWiped(Fault):
         return [f"{MEMBER} is {member}, not {self._member}", lost] if lost else []
 
     def heal(self) -> None:
-        """Put etcd's manifest back if it is still aside."""
-        self._put_back()
+        """Put the data back if etcd could not be killed."""
+        script = f"if [ -e {LOST} ] && [ ! -e {MEMBER} ]; then mv {LOST} {MEMBER}; fi"
+        self._node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S)
 
     def _lost(self) -> str:
         try:
@@ -91,14 +83,6 @@ class EtcdWiped(Fault):
             return f"namespace {_SENTINEL} is gone"
         uid = now["metadata"]["uid"]
         return f"namespace {_SENTINEL} has uid {uid}, not {self._sentinel_uid}" if uid != self._sentinel_uid else ""
-
-    def _containers(self) -> str:
-        return self._node.exec(["crictl", "ps", "--quiet", "--name", "^etcd$"], timeout_s=_EXEC_TIMEOUT_S).strip()
-
-    def _put_back(self) -> None:
-        # Never over a manifest that is there: a procedure may have written one.
-        script = f"if [ -e {ASIDE} ] && [ ! -e {MANIFEST} ]; then mv {ASIDE} {MANIFEST}; fi"
-        self._node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S)
 
 
 def etcd_wiped(node: Node, kube: Kube) -> EtcdWiped:

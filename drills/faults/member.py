@@ -6,10 +6,16 @@ from collections.abc import Sequence
 
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
-from drills.faults.etcd import ASIDE, MANIFEST, MEMBER, STOPPED_WITHIN_S
+from drills.faults.etcd import MEMBER
 from drills.kube import Kube
 from drills.nodes import Node
 from drills.waiting import wait_until
+
+MANIFEST = "/etc/kubernetes/manifests/etcd.yaml"
+ASIDE = "/etc/kubernetes/etcd.yaml.drills-aside"
+
+STOPPED_WITHIN_S = 90.0
+"""How long kubelet may take to let go of etcd without its manifest: up to 20 s to see it, then what it was doing."""
 
 _EXEC_TIMEOUT_S = 30.0
 RUNNING = "crictl ps --quiet --name '^etcd$'"

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from drills.drill import Drill
 from drills.errors import ProcedureFailed
-from drills.faults.etcd import ASIDE, MANIFEST, MEMBER
+from drills.faults.etcd import MEMBER
+from drills.faults.member import ASIDE, MANIFEST
 from drills.kube import Kube, node_ready
 from drills.nodes import OpenNode
 from drills.procedures.etcd import PKI, EtcdSnapshots, Snapshot

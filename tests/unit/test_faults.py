@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from drills.errors import FaultHadNoEffect, UsageError, WaitTimeout
-from drills.faults import BlastRadius, etcd, node
-from drills.faults.etcd import ASIDE, MANIFEST, MEMBER, etcd_wiped
+from drills.errors import EnvironmentFailed, FaultHadNoEffect, UsageError
+from drills.faults import BlastRadius, node
+from drills.faults.etcd import MEMBER, etcd_wiped
 from drills.faults.namespace import namespace_deleted
 from drills.faults.node import node_stopped
 from drills.faults.pod import pod_killed
@@ -241,56 +244,67 @@ def test_deleting_wants_a_namespace_that_is_there_and_the_same(api, kube):
 # etcd
 
 
+CRICTL = """#!/bin/sh
+case $1 in
+    ps) cat "$ROOT/running" ;;
+    stop) [ ! -e "$ROOT/will-not-die" ] || exit 1
+        mkdir -p "$ROOT/etcd/member/wal" && echo another > "$ROOT/etcd/member/wal/0.wal" ;;  # kubelet starts it again
+esac
+"""
+
+
 class FakeControlPlane:
-    """A node as far as the fault looks at it: two files, a container that follows its manifest, a directory."""
+    """A node as far as the fault looks at it: etcd's directory, and a crictl that knows its container."""
 
     name = "control-plane"
 
-    def __init__(self, api: FakeApiServer) -> None:
-        self.files = {MANIFEST}
-        self.member = "inode 7, log 91c04d"
-        self.stops_after = 2  # looks
-        self.calls: list[list[str]] = []
-        self._api = api
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._wal = root / "etcd" / "member" / "wal"
+        self._wal.mkdir(parents=True)
+        (self._wal / "0.wal").write_text("first\n")
+        (root / "running").write_text("3f2a9c\n")
+        (root / "crictl").write_text(CRICTL)
+        (root / "crictl").chmod(0o755)
+
+    @property
+    def log(self) -> str:
+        return (self._wal / "0.wal").read_text().strip()
+
+    def set(self, state: str) -> None:
+        (self._root / state).write_text("")
+
+    def lose(self) -> None:
+        (self._wal / "0.wal").unlink()
 
     def exec(self, argv: list[str], timeout_s: float) -> str:
-        assert timeout_s > 0
-        self.calls.append(argv)
-        command = " ".join(argv)
-        if command == f"mv {MANIFEST} {ASIDE}":
-            self.files = {ASIDE}
-        elif argv[0] == "crictl":
-            self.stops_after -= MANIFEST not in self.files
-            return "" if self.stops_after < 0 else "3f2a9c\n"
-        elif command == f"rm -rf {MEMBER}":
-            self.member = ""
-        elif "mv" in command:
-            if ASIDE in self.files:
-                self.files = {MANIFEST}
-                self.member = self.member or "inode 7, log 5b2e77"
-        elif "stat" in command:
-            return f"{self.member}\n"
-        else:
-            raise AssertionError(command)
-        return ""
+        assert argv[:2] == ["sh", "-c"]
+        script = argv[2].replace("/var/lib/etcd", str(self._root / "etcd"))
+        environment = {"PATH": f"{self._root}:/usr/bin:/bin", "ROOT": str(self._root)}
+        done = subprocess.run(
+            ["sh", "-c", script], env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        if done.returncode:
+            raise EnvironmentFailed(f"exit code {done.returncode}: {done.stderr}")
+        return done.stdout
 
 
 @pytest.fixture
-def control_plane(api):
+def control_plane(api, tmp_path):
     api.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": "old"}})
-    return FakeControlPlane(api)
+    return FakeControlPlane(tmp_path)
 
 
-def test_etcd_is_stopped_before_its_data_is_removed_and_started_after(kube, control_plane):
+def test_etcd_is_killed_with_its_data_gone_and_starts_again_empty(kube, control_plane, tmp_path):
     fault = etcd_wiped(control_plane, kube)
     assert fault.blast_radius is BlastRadius.CLUSTER
     assert fault.proof() == []
-    control_plane.calls.clear()
 
     fault.inject()
-    done = [argv[0] for argv in control_plane.calls]
-    assert done == ["mv", "crictl", "crictl", "crictl", "rm", "sh"]
-    assert control_plane.files == {MANIFEST}
+    assert control_plane.log == "another"
+    assert [path.name for path in (tmp_path / "etcd").iterdir()] == ["member"]
+    fault.heal()
+    assert control_plane.log == "another"
 
 
 def test_an_emptied_etcd_is_proved_by_its_directory_and_the_api_server_together(api, kube, control_plane):
@@ -304,7 +318,7 @@ def test_an_emptied_etcd_is_proved_by_its_directory_and_the_api_server_together(
     api.always = Answer(500)
     assert fault.proof() == []
     api.always = Answer(403, {}, {"reason": "Forbidden", "message": "who are you"})
-    assert fault.proof()[0] == f"{MEMBER} is inode 7, log 5b2e77, not inode 7, log 91c04d"
+    assert re.fullmatch(rf"{MEMBER} is inode \d+, log \w{{16}}, not inode \d+, log \w{{16}}", fault.proof()[0])
     assert "who are you" in fault.proof()[1]
     api.always = None
     api.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": "new"}})
@@ -313,20 +327,18 @@ def test_an_emptied_etcd_is_proved_by_its_directory_and_the_api_server_together(
     assert fault.proof()[1] == "namespace kube-system is gone"
 
 
-def test_an_etcd_that_does_not_stop_keeps_its_data_and_gets_its_manifest_back(kube, control_plane, monkeypatch):
-    monkeypatch.setattr(etcd, "STOPPED_WITHIN_S", 0.2)
-    control_plane.stops_after = 99
+@pytest.mark.parametrize("state", ["will-not-die", "running"])
+def test_an_etcd_that_cannot_be_killed_gets_its_data_back(kube, control_plane, state):
+    control_plane.set(state)  # an empty "running": crictl knows no such container
     fault = etcd_wiped(control_plane, kube)
-    with pytest.raises(WaitTimeout, match="etcd on control-plane to stop"):
+    with pytest.raises(EnvironmentFailed, match="exit code 1"):
         fault.inject()
-    assert control_plane.member == "inode 7, log 91c04d"
-    assert control_plane.files == {ASIDE}
     fault.heal()
     fault.heal()
-    assert control_plane.files == {MANIFEST}
+    assert control_plane.log == "first"
 
 
 def test_wiping_wants_an_etcd(kube, control_plane):
-    control_plane.member = ""
+    control_plane.lose()
     with pytest.raises(UsageError, match=MEMBER):
         etcd_wiped(control_plane, kube)
