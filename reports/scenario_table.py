@@ -22,7 +22,7 @@ _COLUMNS = ("Disaster", "Runbook", "Verdict", "RTA / RTO", "RPA / RPO", "Acknowl
 
 
 def table(evidence_run: Path) -> str:
-    """Lay out the records of one run as a Markdown table, a row a drill, in the order they were held.
+    """Lay out the records of a run, or of the sample, as a Markdown table: a row a drill, scenario by scenario.
 
     Scenario and runbook are links as the records name them: relative to the repository's root.
 
@@ -34,6 +34,7 @@ def table(evidence_run: Path) -> str:
     if not evidence_run.is_dir():
         raise UsageError(f"{evidence_run}: found no directory; accepted: a run's directory")
     views, problems = read_run(evidence_run)
+    views.sort(key=lambda view: view.scenario)  # the sample is of many runs; drills of one scenario stay together
     if problems:
         raise UsageError(f"{problems[0].path}: found {problems[0].found}; accepted: a record.json")
     for view in views:

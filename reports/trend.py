@@ -260,15 +260,15 @@ def _corner(axes: Axes, words: str, colour: str, weight: str) -> None:
 
 def _unproven(axes: Axes, x: np.ndarray, verdicts: np.ndarray, size: float) -> None:
     for verdict, sign, colour in (
-        (Verdict.INCONCLUSIVE, "$?$", LIGHT.inconclusive),
-        (Verdict.ENVIRONMENT, "$!$", LIGHT.environment),
+        (Verdict.INCONCLUSIVE, r"$\mathbf{?}$", LIGHT.inconclusive),
+        (Verdict.ENVIRONMENT, r"$\mathbf{!}$", LIGHT.environment),
     ):
         chosen = verdicts == str(verdict)
         if not chosen.any():  # the sign would be laid out as a formula for nobody
             continue
         axes.plot(
-            x[chosen], np.full(chosen.sum(), 0.06), linestyle="none", marker=sign, markersize=size + 3, color=colour,
-            markeredgewidth=0.3, transform=axes.get_xaxis_transform(), clip_on=False, zorder=6,
+            x[chosen], np.full(chosen.sum(), 0.06), linestyle="none", marker=sign, markersize=size + 6, color=colour,
+            markeredgewidth=0.8, transform=axes.get_xaxis_transform(), clip_on=False, zorder=6,
         )  # fmt: skip
 
 

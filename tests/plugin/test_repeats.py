@@ -164,7 +164,7 @@ def newest(session):
 def test_the_least_recently_proven_are_held_first_and_the_rest_is_told(session_of, earlier):
     earlier(session_of(EMPTY.format(name="first", more="")), "third", "second")
     session = session_of(
-        THREE + EMPTY.format(name="fourth", more=", slow='40s'"), "--drill-all", "--drill-budget", "100s", "-v"
+        THREE + EMPTY.format(name="fourth", more=", slow='40s'"), "--drill-all", "--drill-budget", "119s", "-v"
     )
     assert session.code == 0
     about = json.loads((newest(session) / "run.json").read_text())

@@ -1,0 +1,125 @@
+"""How far each drill has been proven: the table of docs/scenarios.md and the committed sample, written from evidence.
+
+    python -m drills.reports.held docs/scenarios.md docs/sample EVIDENCE...
+
+looks through all runs of the evidence directories. For every drill of the table it notes the newest run in which it was
+met in earnest, and the newest of either sabotaged twin that ended as it must; what it finds nothing newer for stays as
+it is. The record of a drill that was met goes into the sample. Exit codes: 0 done, 2 bad input.
+"""
+
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from drills.errors import UsageError
+from drills.record import write_atomically
+from drills.verdicts import Verdict
+
+from .view import View, read_run
+
+NOT_HELD = "-"
+COLUMNS = ("met", "fault", "procedure")
+"""What a run can show of a drill: that it is met, and that it is not where this part was left out."""
+
+_RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
+_ROW = re.compile(
+    r"^\| (?P<drill>\w+_\w+) \| (?P<told>.+?) \| (?P<state>[^|]+?) \| (?P<runs>[^|]+ \| [^|]+ \| [^|]+?) \|$"
+)
+
+
+def shown(view: View) -> str:
+    """Tell which of the columns a record belongs in; empty if in none of them."""
+    sabotage, verdict = tuple(view.sabotage), view.verdict
+    if (sabotage, verdict) == ((), Verdict.MET):
+        return "met"
+    # A drill may be inconclusive for many reasons; that of a fault which was left out is that nothing was damaged.
+    if (sabotage, verdict) == (("fault",), Verdict.INCONCLUSIVE) and view.why.startswith("no damage was observed"):
+        return "fault"
+    return "procedure" if (sabotage, verdict) == (("procedure",), Verdict.MISSED) else ""
+
+
+def newest(evidence: Iterable[Path]) -> dict[tuple[str, str], View]:
+    """Return the newest record for each drill and column that there is one for.
+
+    Raises:
+        UsageError: one of the paths is no directory, or holds no run.
+
+    """
+    found: dict[tuple[str, str], View] = {}
+    for directory in evidence:
+        runs = [run for run in directory.glob("*") if _RUN.fullmatch(run.name)] if directory.is_dir() else []
+        if not runs:
+            raise UsageError(f"{directory}: found no run; accepted: an evidence directory")
+        for run in runs:
+            for view in read_run(run)[0]:  # a record that cannot be read proves nothing
+                key = (view.drill, shown(view))
+                if key[1] and (key not in found or found[key].run < view.run):
+                    found[key] = view
+    return found
+
+
+def rewrite(document: Path, sample: Path, evidence: Sequence[Path]) -> None:
+    """Bring the document's table and the sample's records up to what the evidence shows.
+
+    Raises:
+        UsageError: as `newest`, or the document cannot be read or has no row of a drill.
+
+    """
+    found = newest(evidence)
+    try:
+        lines = document.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{document}: found it unreadable ({error}); accepted: a text with a row a drill") from error
+    rows = {number: row for number, line in enumerate(lines) if (row := _ROW.match(line))}
+    if not rows:
+        raise UsageError(
+            f"{document}: found no row of a drill; accepted: | drill | … | state | met | fault | procedure |"
+        )
+    for number, row in rows.items():
+        drill = row["drill"]
+        runs = dict(zip(COLUMNS, row["runs"].split(" | "), strict=True))
+        for column in COLUMNS:
+            view = found.get((drill, column))
+            if not view or (_RUN.fullmatch(runs[column]) and view.run <= runs[column]):
+                continue
+            runs[column] = view.run
+            if column == "met" and view.place:
+                (sample / drill).mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(view.place, sample / drill / "record.json")
+        lines[number] = f"| {drill} | {row['told']} | {_state(runs, row['state'])} | {' | '.join(runs.values())} |"
+    write_atomically(document, "\n".join(lines))
+
+
+def _state(runs: dict[str, str], before: str) -> str:
+    if runs["met"] == NOT_HELD:
+        return before
+    return "met" if NOT_HELD in runs.values() else "met, twins held"
+
+
+def named(arguments: Sequence[str]) -> tuple[Path, Path, list[Path]]:
+    """Return the document, the sample and the evidence directories that a command line names.
+
+    Raises:
+        UsageError: it names fewer.
+
+    """
+    given = [Path(argument) for argument in arguments]
+    if len(given) < 3:
+        raise UsageError(f"arguments: found {len(given)}; accepted: a document, the sample, evidence directories")
+    return given[0], given[1], given[2:]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Rewrite the document named first and the sample named second from the evidence; returns the exit code."""
+    try:
+        rewrite(*named(sys.argv[1:] if arguments is None else arguments))
+    except UsageError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,126 @@
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from drills.reports.held import NOT_HELD, main, rewrite
+
+from drills.errors import UsageError
+
+from .samples import Story, write_run
+
+FIRST = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
+MET = Story(name="volume_lost", began=FIRST, steady_s=4.0, bad_until_s=3.0, after_s=4.0)
+MISSED = dataclasses.replace(MET, bad_until_s=None)
+WITHOUT_FAULT = dataclasses.replace(MET, issued=False, proved=False, sabotage=("fault",))
+WITHOUT_PROCEDURE = dataclasses.replace(MISSED, sabotage=("procedure",))
+
+HEAD = (
+    "# Scenarios\n\n| a | b |\n\n| Drill | Runbook | RTO / RPO | State | Met | Fault left out | Procedure left out |\n"
+)
+
+
+def document(tmp_path, state="draft", met=NOT_HELD):
+    path = tmp_path / "scenarios.md"
+    path.write_text(
+        f"{HEAD}| volume_lost | [volume](volume.md) | 1h / 24h | {state} | {met} | {NOT_HELD} | {NOT_HELD} |\n\nafter\n"
+    )
+    return path
+
+
+def row(path):
+    text = path.read_text()
+    assert text.startswith(HEAD)
+    assert text.endswith("|\n\nafter\n")
+    return text.splitlines()[-3].strip("| ").split(" | ")[1:]
+
+
+def without_fault(evidence, minutes, why="no damage was observed: not within 5 s"):
+    """A drill whose fault was announced and never issued, as the harness tells of it."""
+    run = write_run(evidence, later(WITHOUT_FAULT, minutes))
+    (path,) = run.glob("*/record.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"why": why}))
+    return run.name
+
+
+def later(story, minutes):
+    return dataclasses.replace(story, began=FIRST + timedelta(minutes=minutes))
+
+
+def test_a_drill_that_was_met_gets_its_run_and_its_record(tmp_path):
+    evidence = tmp_path / "evidence"
+    run = write_run(evidence, MET)
+    path = document(tmp_path)
+    rewrite(path, tmp_path / "sample", [evidence])
+    assert row(path) == ["[volume](volume.md)", "1h / 24h", "met", run.name, NOT_HELD, NOT_HELD]
+    kept = json.loads((tmp_path / "sample/volume_lost/record.json").read_text())
+    assert (kept["verdict"], kept["drill"]) == ("MET", "volume_lost")
+
+
+def test_twins_that_ended_as_they_must_are_noted_beside_it(tmp_path):
+    evidence = tmp_path / "evidence"
+    runs = [write_run(evidence, later(MET, 0)).name, without_fault(evidence, 5)]
+    without_fault(evidence, 6, "the drill was cut off before its scenario was over")
+    path = document(tmp_path)
+    rewrite(path, tmp_path / "sample", [evidence])
+    assert row(path)[2:] == ["met", *runs, NOT_HELD]
+    runs.append(write_run(tmp_path / "more", later(WITHOUT_PROCEDURE, 9)).name)
+    rewrite(path, tmp_path / "sample", [evidence, tmp_path / "more"])
+    assert row(path)[2:] == ["met, twins held", *runs]
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        MISSED,
+        dataclasses.replace(MET, sabotage=("fault",)),
+        dataclasses.replace(MET, sabotage=("procedure",)),
+        dataclasses.replace(MISSED, sabotage=("fault", "procedure")),
+        dataclasses.replace(MET, name="another_drill"),
+    ],
+    ids=["missed", "met without fault", "met without procedure", "both left out", "of another drill"],
+)
+def test_what_proves_nothing_is_not_noted(tmp_path, story):
+    write_run(tmp_path / "evidence", story)
+    path = document(tmp_path)
+    rewrite(path, tmp_path / "sample", [tmp_path / "evidence"])
+    assert row(path)[2:] == ["draft", NOT_HELD, NOT_HELD, NOT_HELD]
+    assert not (tmp_path / "sample").exists()
+
+
+def test_the_newest_run_counts_and_what_is_noted_already_is_never_replaced_by_an_older_one(tmp_path):
+    evidence = tmp_path / "evidence"
+    write_run(evidence, later(MET, 0))
+    newer = write_run(evidence, later(MET, 7))
+    path = document(tmp_path)
+    rewrite(path, tmp_path / "sample", [evidence])
+    assert row(path)[3] == newer.name
+    write_run(tmp_path / "old", dataclasses.replace(MET, began=FIRST - timedelta(days=1)))
+    before = (tmp_path / "sample/volume_lost/record.json").read_bytes()
+    rewrite(path, tmp_path / "sample", [tmp_path / "old"])
+    assert row(path)[3] == newer.name
+    assert (tmp_path / "sample/volume_lost/record.json").read_bytes() == before
+
+
+def test_a_drill_that_is_skipped_here_stays_so_until_it_is_met(tmp_path):
+    write_run(tmp_path / "evidence", WITHOUT_PROCEDURE)
+    path = document(tmp_path, state="skipped: needs a driver")
+    rewrite(path, tmp_path / "sample", [tmp_path / "evidence"])
+    assert row(path)[2] == "skipped: needs a driver"
+
+
+def test_bad_input_is_named(tmp_path, capsys):
+    path = document(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert main([str(path)]) == 2
+    assert "arguments: found 1" in capsys.readouterr().err
+    for wrong in ("empty", "absent"):
+        with pytest.raises(UsageError, match=f"{wrong}: found no run"):
+            rewrite(path, tmp_path / "sample", [tmp_path / wrong])
+    write_run(tmp_path / "evidence", MET)
+    with pytest.raises(UsageError, match="unreadable"):
+        rewrite(tmp_path / "no.md", tmp_path / "sample", [tmp_path / "evidence"])
+    path.write_text("nothing here")
+    with pytest.raises(UsageError, match="no row of a drill"):
+        rewrite(path, tmp_path / "sample", [tmp_path / "evidence"])
+    assert main([str(document(tmp_path)), str(tmp_path / "sample"), str(tmp_path / "evidence")]) == 0
