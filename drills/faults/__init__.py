@@ -113,6 +113,7 @@ from drills.faults.sealing import SealingLost, sealing_lost  # noqa: E402
 from drills.faults.secret import SecretsDeleted, secrets_deleted  # noqa: E402
 from drills.faults.service import ServiceDown, service_down  # noqa: E402
 from drills.faults.table import TableDropped, table_dropped  # noqa: E402
+from drills.faults.talos import EtcdMembersWiped, etcd_members_wiped  # noqa: E402
 from drills.faults.together import Together, together  # noqa: E402
 from drills.faults.volume import VolumeRuined, volume_emptied, volume_overwritten  # noqa: E402
 
@@ -127,6 +128,7 @@ __all__ = [
     "DefinitionsDeleted",
     "DnsDown",
     "EtcdMembersLost",
+    "EtcdMembersWiped",
     "EtcdWiped",
     "Fault",
     "HostLost",
@@ -154,6 +156,7 @@ __all__ = [
     "definitions_deleted",
     "dns_down",
     "etcd_members_lost",
+    "etcd_members_wiped",
     "etcd_wiped",
     "host_lost",
     "location_read_only",

@@ -23,6 +23,7 @@ from drills.procedures.sealed import SealedSecrets
 from drills.procedures.secrets import Secrets
 from drills.procedures.service import NodeServices
 from drills.procedures.snapshots import SnapshotJob
+from drills.procedures.talos import TalosEtcdMembers, talos_machines
 from drills.procedures.validation import Validation, ValidationJob
 from drills.procedures.velero import Backup, Velero
 from drills.procedures.volumes import Volumes, VolumeSnapshots
@@ -61,10 +62,12 @@ __all__ = [
     "Snapshot",
     "SnapshotJob",
     "Strategy",
+    "TalosEtcdMembers",
     "Validation",
     "ValidationJob",
     "Velero",
     "VolumeSnapshots",
     "Volumes",
     "WalRetention",
+    "talos_machines",
 ]

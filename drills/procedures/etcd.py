@@ -34,7 +34,7 @@ BACK_WITHIN_S = 180.0
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A verified snapshot file on the node, outside etcd's own directory."""
+    """A verified snapshot file outside etcd's own directory: on the node, or (Talos) where talosctl runs."""
 
     path: str
     taken: Instant

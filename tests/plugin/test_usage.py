@@ -99,6 +99,7 @@ def test_slow_drills_wait_for_drill_all(session_of):
     [
         ("'no-such-program'", "needs what is not installed here: no-such-program"),
         ("['sh', 'VolumeSnapshotClass']", "needs what the cluster lacks: VolumeSnapshotClass: a CSI driver that takes"),
+        ("['Talos', 'no-such-program']", "needs what the cluster lacks: Talos: machines that run Talos, and kind's"),
     ],
 )
 def test_a_drill_that_lacks_what_it_needs_is_skipped_with_the_reason(session_of, needs, why):
