@@ -95,7 +95,9 @@ class Machines:
         self.all = json.loads(path.read_text())
 
     def save(self):
-        self.path.write_text(json.dumps(self.all))
+        written = self.path.with_suffix(".new")
+        written.write_text(json.dumps(self.all))
+        written.replace(self.path)  # at once, for others read meanwhile
 
     def ask(self, node):
         machine = self.all.get(node) or refuse(f"error from node {node}: no route to host")

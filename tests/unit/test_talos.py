@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import re
@@ -14,13 +15,15 @@ import pytest
 
 from drills.commands import Commands
 from drills.drill import Drill
-from drills.errors import EnvironmentFailed, ProcedureFailed, UsageError, WaitTimeout
+from drills.errors import BadReading, EnvironmentFailed, FaultHadNoEffect, ProcedureFailed, UsageError, WaitTimeout
 from drills.faults import BlastRadius, etcd_members_wiped
 from drills.history import History
 from drills.kube import Kube
 from drills.objectives import Objective
+from drills.probes import callable_probe
 from drills.procedures import EtcdMembers, TalosEtcdMembers, talos, talos_machines
 from drills.talosctl import Talosctl, TalosNode
+from drills.verdicts import Verdict
 
 from . import fake_talosctl
 from .fake_apiserver import Answer, FakeApiServer
@@ -323,6 +326,51 @@ def test_a_wipe_wants_a_machine_whose_etcd_runs(talosctl, kube, machines, nodes,
     machines.lose(3)
     with pytest.raises(UsageError, match=message):
         etcd_members_wiped(talosctl, nodes, kube, members=3)
+
+
+# The drill
+
+
+class ApiOfMachines:
+    """An API server that is there as long as etcd has a quorum."""
+
+    def __init__(self, machines):
+        self._machines = machines
+
+    def ready(self):
+        known = fake_talosctl.Machines(self._machines.path)
+        return any(known.leader(machine["data"]) for machine in known.all.values() if machine["data"])
+
+    def get(self, kind, name):
+        return {"metadata": {"name": name}} if self.ready() else None
+
+    def answers(self, timeout_s):
+        if not self.ready():
+            raise BadReading("no leader")
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "verdict"),
+    [((), Verdict.MET), (("fault",), Verdict.INCONCLUSIVE), (("procedure",), Verdict.MISSED)],
+    ids=["whole", "fault left out", "procedure left out"],
+)
+def test_the_drill_is_met_and_its_twins_are_not(tmp_path, machines, sabotage, verdict):
+    patience = "1s" if sabotage else None
+    drill = drill_of(tmp_path, sabotage=sabotage, need_steady=2, need_stable=2, patience=patience)
+    api = ApiOfMachines(machines)
+    etcd = members_of(drill, api, tmp_path)
+    snapshot = etcd.take()
+    drill.holds(callable_probe("the API answers", api.answers, role="user", interval_s=0.02))
+    with (
+        contextlib.suppress(FaultHadNoEffect, WaitTimeout),
+        drill.disruption(etcd.wiped(2), damage_within="1s" if "fault" in sabotage else "20s"),
+        drill.recovery("wipe every control plane, bootstrap one from the snapshot"),
+    ):
+        etcd.recover(snapshot)
+        etcd.whole()
+    drill.close()
+    assert drill.judgement.verdict is verdict
+    assert bool(machines.told(" bootstrap ")) is not bool(sabotage)
 
 
 # The machines
