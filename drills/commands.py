@@ -54,6 +54,7 @@ class Commands:
         cwd: Path | None = None,
         check: bool = True,
         secrets: Sequence[str] = (),
+        logged: bool = True,
         fails_as: type[DrillError] = ProcedureFailed,
     ) -> Completed:
         """Run a program to its end.
@@ -66,6 +67,7 @@ class Commands:
             cwd: directory to run in.
             check: whether a return code other than 0 is a failure.
             secrets: texts that are masked wherever the harness writes or reports them.
+            logged: whether what it writes to its standard output is logged; not where that is data.
             fails_as: what a failure means here: of the procedure under test, or EnvironmentFailed for what only
                 prepares it.
 
@@ -102,7 +104,8 @@ class Commands:
             _end(process)
             raise
         seconds = self._clock.monotonic() - started.monotonic
-        output = mask(_tail(stdout) + _tail(stderr))
+        said = stdout if logged else f"[{len(stdout)} characters of data]" if stdout else ""
+        output = mask(_tail(said) + _tail(stderr))
         end = f"killed after {timeout_s:g} s" if timed_out else f"rc={process.returncode} in {seconds:.2f} s"
         self._append(stamp(started.utc), mask(" ".join(words)), output, f"-> {end}")
         if timed_out or (check and process.returncode != 0):

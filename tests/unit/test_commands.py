@@ -33,6 +33,14 @@ def test_output_and_return_code_come_back_and_are_logged(commands):
     )
 
 
+def test_output_that_is_data_is_not_logged(commands):
+    program = "import sys; print('a hash'); print('err', file=sys.stderr); sys.exit(int(sys.argv[1]))"
+    assert commands.run([*python(program), "0"], timeout_s=30, logged=False).stdout == "a hash\n"
+    with pytest.raises(ProcedureFailed, match=r"\[7 characters of data\]\nerr") as failure:
+        commands.run([*python(program), "1"], timeout_s=30, logged=False)
+    assert "a hash\n" not in str(failure.value) + commands.log.read_text()
+
+
 def test_runs_are_appended_and_dated_by_the_drills_clock(tmp_path):
     commands = Commands(tmp_path / "commands.log", History(FakeClock()))
     for _ in range(2):
