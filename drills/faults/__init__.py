@@ -109,6 +109,7 @@ from drills.faults.objectstore import (  # noqa: E402
     object_store_unreachable,
 )
 from drills.faults.pod import PodKilled, pod_killed  # noqa: E402
+from drills.faults.replica import ReplicasLost, replicas_lost  # noqa: E402
 from drills.faults.sealing import SealingLost, sealing_lost  # noqa: E402
 from drills.faults.secret import SecretsDeleted, secrets_deleted  # noqa: E402
 from drills.faults.service import ServiceDown, service_down  # noqa: E402
@@ -139,6 +140,7 @@ __all__ = [
     "ObjectStoreDestroyed",
     "ObjectStoreUnreachable",
     "PodKilled",
+    "ReplicasLost",
     "ScheduleDeleted",
     "SealingLost",
     "SecretsDeleted",
@@ -167,6 +169,7 @@ __all__ = [
     "object_store_destroyed",
     "object_store_unreachable",
     "pod_killed",
+    "replicas_lost",
     "schedule_deleted",
     "schedule_paused",
     "sealing_lost",

@@ -72,7 +72,7 @@ class NamespaceDeleted(Fault):
             volume = volumes.get(uid)
             if volume is None:
                 facts.append(f"volume {name} with uid {uid} is gone")
-            elif _retained(volume):
+            elif retained(volume):
                 facts.append(f"volume {name} with uid {uid} is released, and retained by its class")
             else:
                 return []
@@ -113,7 +113,8 @@ def namespace_deleted(kube: Kube, namespace: str) -> NamespaceDeleted:
     return NamespaceDeleted(kube, namespace, before)
 
 
-def _retained(volume: dict[str, object]) -> bool:
+def retained(volume: dict[str, object]) -> bool:
+    """Tell whether a volume is released and its class keeps it: no claim leads to its data any more."""
     spec, status = volume.get("spec"), volume.get("status")
     if not isinstance(spec, dict) or not isinstance(status, dict):
         return False
