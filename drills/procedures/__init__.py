@@ -7,7 +7,9 @@ from drills.procedures.controlplane import ControlPlane, SavedControlPlane
 from drills.procedures.etcd import EtcdSnapshots, Snapshot
 from drills.procedures.failover import Failover, Strategy
 from drills.procedures.gitops import Bundle, GitOps
+from drills.procedures.identity import IdentityServer, OpenLDAP
 from drills.procedures.jobs import CronJobs
+from drills.procedures.kanidm import KanidmServer
 from drills.procedures.locations import Locations
 from drills.procedures.members import EtcdMembers
 from drills.procedures.network import Network
@@ -46,11 +48,14 @@ __all__ = [
     "Failover",
     "GitOps",
     "HostRebuild",
+    "IdentityServer",
+    "KanidmServer",
     "Locations",
     "Network",
     "NodeServices",
     "Nodes",
     "OffSite",
+    "OpenLDAP",
     "Postgres",
     "Rebuild",
     "Replicas",

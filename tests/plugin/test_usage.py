@@ -1,6 +1,7 @@
 """What the plugin asks of a repository, refuses, and leaves alone."""
 
 import pytest
+from drills.fixtures import plugin
 
 pytest_plugins = ["pytester"]
 
@@ -107,6 +108,14 @@ def test_a_drill_that_lacks_what_it_needs_is_skipped_with_the_reason(session_of,
     assert session.counts == {"skipped": 1}
     assert why in session.output
     assert not session.evidence.exists()
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_drill_whose_image_only_a_registry_has_is_skipped_where_none_answers(session_of, monkeypatch, answers):
+    monkeypatch.setattr(plugin, "_registry_answers", lambda: answers)
+    session = session_of(DRILL.format(marker="rto='30s', needs=['image registry']"), "-rs")
+    assert session.counts == ({"passed": 1} if answers else {"skipped": 1})
+    assert ("needs an image registry, and none answers" in session.output) is not answers
 
 
 @pytest.mark.parametrize("look", ["--collect-only", "--setup-plan"])
