@@ -164,10 +164,10 @@ class IdentityServer(ABC):
                     what="no replica runs", within_s=self._drill.at_most(READY_WITHIN_S), every_s=0.5,
                 )  # fmt: skip
 
-    def _wait_until_all_serve(self) -> None:
+    def _wait_until_all_serve(self, within_s: float) -> None:
         self._kube.wait_for(
             "StatefulSet", WORKLOAD, self._namespace, condition=statefulset_ready, what="both replicas are ready",
-            within_s=self._drill.at_most(READY_WITHIN_S),
+            within_s=within_s,
         )  # fmt: skip
 
     def _workload(self) -> Manifest:
@@ -216,10 +216,7 @@ class OpenLDAP(IdentityServer):
         self._fill(first, content, EnvironmentFailed)
         for replica in others:
             self._fill(replica, self._dump(EnvironmentFailed), EnvironmentFailed)
-        self._kube.wait_for(
-            "StatefulSet", WORKLOAD, self._namespace, condition=statefulset_ready, what="both replicas serve",
-            within_s=READY_WITHIN_S,
-        )  # fmt: skip
+        self._wait_until_all_serve(READY_WITHIN_S)
 
     def seed_again(self, replica: str) -> None:
         """Give a replica whose volume is new the data of the other one, and wait until it has caught up.
@@ -247,7 +244,7 @@ class OpenLDAP(IdentityServer):
                 lambda: all(self._state(replica).get(number, "") >= time for number, time in wanted.items()),
                 what=f"{replica} has all that {source} had", within_s=self._drill.at_most(READY_WITHIN_S), every_s=0.5,
             )  # fmt: skip
-        self._wait_until_all_serve()
+        self._wait_until_all_serve(self._drill.at_most(READY_WITHIN_S))
         self._drill.reconstituted()
 
     def _fill(self, pod: str, content: str, fails_as: type[DrillError], volume_of: str = "") -> None:

@@ -10,6 +10,7 @@ from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.kube import Kube, Manifest, pod_ready
 from drills.procedures.identity import (
+    READY_WITHIN_S,
     REPLICAS,
     RESTORER,
     WORKLOAD,
@@ -60,8 +61,8 @@ class KanidmServer(IdentityServer):
             WaitTimeout: a replica was not ready in time.
         """
         first, *others = REPLICAS
-        self._wait_until_all_serve()
-        self._introduce(EnvironmentFailed)
+        self._wait_until_all_serve(READY_WITHIN_S)
+        self._introduce(EnvironmentFailed, READY_WITHIN_S)
         for replica in others:
             self._run("exec", replica, "--", *REFRESH.split(), fails_as=EnvironmentFailed)
         told = self._run(
@@ -88,13 +89,13 @@ class KanidmServer(IdentityServer):
             "; ".join(f"{run} exec {one} -- kanidmd show-replication-certificate" for one in REPLICAS)
             + f"; {run} edit configmap {WORKLOAD}; {run} rollout restart statefulset/{WORKLOAD}",
         ):
-            self._introduce(ProcedureFailed)
+            self._introduce(ProcedureFailed, self._drill.at_most(READY_WITHIN_S))
         with self._drill.step(f"refresh {replica} from the other one", f"{run} exec {replica} -- {REFRESH}"):
             if not self._drill.leaves_out("procedure"):
                 self._run("exec", replica, "--", *REFRESH.split())
         self._drill.reconstituted()
 
-    def _introduce(self, fails_as: type[DrillError]) -> None:
+    def _introduce(self, fails_as: type[DrillError], within_s: float) -> None:
         """Write each one's certificate into the other one's configuration, and restart both."""
         found = self._kube.get("ConfigMap", WORKLOAD, self._namespace)
         if found is None:
@@ -112,7 +113,7 @@ class KanidmServer(IdentityServer):
             )
         self._kube.patch("ConfigMap", WORKLOAD, {"data": data}, self._namespace)
         self._run("rollout", "restart", f"statefulset/{WORKLOAD}", fails_as=fails_as)
-        self._wait_until_all_serve()
+        self._wait_until_all_serve(within_s)
 
     def _dump(self, fails_as: type[DrillError]) -> str:
         command = ("kanidmd", "scripting", "backup")
