@@ -240,6 +240,8 @@ class OpenLDAP(IdentityServer):
             f"{replica} has caught up", f"{dump} -- ldapsearch -x -LLL -s base -b {BASE} contextCSN", by="kubernetes"
         ):
             wanted = self._state(source)
+            if not wanted:
+                raise ProcedureFailed(f"{source} shows no contextCSN, so nothing can be compared with it")
             wait_until(
                 lambda: all(self._state(replica).get(number, "") >= time for number, time in wanted.items()),
                 what=f"{replica} has all that {source} had", within_s=self._drill.at_most(READY_WITHIN_S), every_s=0.5,
@@ -280,8 +282,11 @@ def _slapcat(pod: str) -> str:
 
 
 def _slapadd(pod: str) -> str:
-    """Fill an empty volume; the file `seeded` says that it is whole, and is what a replica waits for."""
-    return f"rm -rf /data/db; mkdir /data/db; slapadd -q -w -f {_configuration(pod)}; touch /data/seeded"
+    """Fill a volume that has no data; the file `seeded` says that it has, and is what a replica waits for."""
+    return (
+        f"[ ! -e /data/seeded ]; rm -rf /data/db; mkdir /data/db; slapadd -q -w -f {_configuration(pod)}; "
+        "touch /data/seeded"
+    )
 
 
 def _configuration(pod: str) -> str:

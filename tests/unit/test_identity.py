@@ -507,7 +507,9 @@ def test_a_replica_of_openldap_is_seeded_from_the_other_one(make, tmp_path):  # 
     kube, shell, _, server = openldap(drill, tmp_path)
     server.seed_again("identity-1")
     assert at(kube.did, "waits for data") < at(kube.did, "exec identity-0 -- slapcat") < at(kube.did, FILL_1)
-    assert kube.did[at(kube.did, FILL_1)].startswith("exec -i identity-1 -- sh -ec rm -rf /data/db")
+    assert kube.did[at(kube.did, FILL_1)].startswith(
+        "exec -i identity-1 -- sh -ec [ ! -e /data/seeded ]; rm -rf /data/db"
+    )
     assert steps(drill)[-1] == "identity-1 has caught up"
     assert [words for words in shell.unlogged if "slapcat" in words], "a directory holds everybody's password's hash"
     server.seed_again("identity-0")
@@ -530,6 +532,13 @@ def test_a_replica_that_lacks_a_change_has_not_caught_up(make, tmp_path):  # noq
     server.seed_again("identity-1")
     assert next(shown, None) is None, "it was asked until it had what the other one has"
     assert kube.did
+
+
+def test_a_replica_that_tells_no_state_cannot_be_compared_with(make, tmp_path):  # noqa: F811
+    _, shell, _, server = openldap(make(), tmp_path)
+    shell.answers["contextCSN"] = "dn: dc=drills,dc=test"
+    with pytest.raises(ProcedureFailed, match="identity-0 shows no contextCSN"):
+        server.seed_again("identity-1")
 
 
 def test_openldap_is_restored_while_no_replica_runs(make, tmp_path):  # noqa: F811
