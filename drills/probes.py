@@ -18,7 +18,7 @@ import inspect
 import math
 import os
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,12 +26,12 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import psycopg
 
+from drills import web
 from drills.clock import Clock
 from drills.errors import BadReading, MeasuringBroke, UsageError, WaitTimeout
 from drills.history import History
 from drills.measures import Reading
 
-_LARGEST_BODY = 1 << 20
 _BEAT_S = 0.01
 _STOP_GRACE_S = 15.0  # psycopg waits up to 10 s for a server that hangs when a query is cancelled
 
@@ -102,10 +102,12 @@ def http_probe(
     path: str = "/",
     expect: str = "",
     host: str | None = None,
+    headers: Mapping[str, str] | None = None,
     **settings: Any,  # noqa: ANN401 - the fields of Probe, checked there
 ) -> Probe:
     """Make a probe that wants `200` and `expect` in the body; a new connection for each reading, as a new user has."""
-    return Probe(name, entries, partial(_ask_http, path, expect, host), **settings)
+    told = {**({"Host": host} if host else {}), **(headers or {})}
+    return Probe(name, entries, partial(_ask_http, path, expect, told), **settings)
 
 
 def postgres_probe(
@@ -136,47 +138,12 @@ def callable_probe(
     return Probe(name, [Entry("", 0)], partial(_ask_callable, fn), **settings)
 
 
-async def _ask_http(path: str, expect: str, host: str | None, entry: Entry, timeout_s: float) -> None:
-    reader, writer = await asyncio.open_connection(entry.host, entry.port)
-    try:
-        request = (
-            f"GET {path} HTTP/1.1\r\nHost: {host or entry}\r\nUser-Agent: pytest-drills\r\nConnection: close\r\n\r\n"
-        )
-        writer.write(request.encode())
-        status, body = await _http_answer(reader)
-    finally:
-        writer.close()
+async def _ask_http(path: str, expect: str, headers: Mapping[str, str], entry: Entry, timeout_s: float) -> None:
+    status, body = await web.ask(entry, path, headers=headers)
     if status != 200:
         raise BadReading(f"answered {status}")
     if expect not in body:
         raise BadReading(f"answered 200 without {expect!r}: {body[:80]!r}")
-
-
-async def _http_answer(reader: asyncio.StreamReader) -> tuple[int, str]:
-    try:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        status = int(head[0].split(" ", 2)[1])
-        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
-        if "chunked" in headers.get("transfer-encoding", "").lower():
-            body = await _chunks(reader)
-        elif "content-length" in headers:
-            # Not to the end of the stream: a proxy that keeps the connection open would make every answer a late one.
-            body = await reader.readexactly(min(int(headers["content-length"]), _LARGEST_BODY))
-        else:
-            body = await reader.read(_LARGEST_BODY)
-    except asyncio.IncompleteReadError as error:
-        raise BadReading("connection closed before the answer was whole") from error
-    except (ValueError, IndexError, asyncio.LimitOverrunError) as error:
-        raise BadReading(f"not an HTTP answer ({error})") from error
-    return status, body.decode("utf-8", errors="replace")
-
-
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    body = b""
-    while (size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16)) and len(body) < _LARGEST_BODY:
-        body += await reader.readexactly(size)
-        await reader.readexactly(2)
-    return body
 
 
 async def _ask_postgres(login: dict[str, Any], query: str, entry: Entry, timeout_s: float) -> None:

@@ -1,6 +1,6 @@
-"""Where ledgers are kept: a table in PostgreSQL, and ConfigMaps in the API server (etcd's own data).
+"""Where ledgers are kept: a table in PostgreSQL, ConfigMaps in the API server (etcd's own data), a service over HTTP.
 
-Both keep what they are given and nothing cleverer: a store that refused a second row of the same number would hide that
+All keep what they are given and nothing cleverer: a store that refused a second row of the same number would hide that
 a restore brought it twice.
 """
 
@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import math
 import os
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
 
-from drills.errors import UsageError, WriteRefused
+from drills import web
+from drills.errors import BadReading, UsageError, WriteRefused
 from drills.kube import Kube, KubeError, Manifest
 from drills.ledger import Row
 from drills.waiting import in_a_line
@@ -29,6 +31,8 @@ T = TypeVar("T")
 Entry = tuple[str, int]
 Ways = Sequence[Entry] | Callable[[], Sequence[Entry]]
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+_LARGEST_LEDGER = 1 << 26
 
 GRACE_S = 0.2
 """Seconds that an abandoned statement is given to end by itself, once its socket is shut."""
@@ -420,9 +424,80 @@ class ConfigMapLedger:
         return f"{self.prefix}-{seq:08d}"
 
 
-def _row(config_map: Manifest) -> Row:
+class HttpLedger:
+    """A ledger behind an application that users reach over HTTP: POST takes a row, GET gives all of them, as JSON.
+
+    What the application needs for that, logins and databases, it needs for each row, so that a receipt says that all
+    of it works. A row is sent once, by one way in; after a refusal the next one is sent by the next way.
+    """
+
+    def __init__(
+        self, entries: Ways, path: str, headers: Mapping[str, str] | None = None, read_timeout_s: float = 30.0
+    ) -> None:
+        """Say where it is; nothing is sent yet.
+
+        Args:
+            entries: (host, port) of every way in; a callable is asked before every request, must answer at once, and
+                raises OSError when it does not know.
+            path: where rows are posted, and got.
+            headers: sent along, such as those of `drills.web.basic`.
+            read_timeout_s: deadline of `read`, in seconds.
+
+        """
+        self._ways = entries
+        self._path = path
+        self._headers = dict(headers or {})
+        self._read_timeout_s = read_timeout_s
+        self._turn = 0
+
+    def append(self, row: Row, timeout_s: float) -> None:
+        """Post one row; return only when the application acknowledged it with 200.
+
+        Raises:
+            WriteRefused: no acknowledgement came within `timeout_s`; the outcome is unknown.
+
+        """
+        self._ask(timeout_s, method="POST", body=json.dumps(asdict(row)))
+
+    def read(self) -> list[Row]:
+        """Return every row that the application gives, in the order of their numbers.
+
+        Raises:
+            WriteRefused: it gave none in time, or something else than rows.
+
+        """
+        text = self._ask(self._read_timeout_s, largest=_LARGEST_LEDGER)
+        try:
+            return sorted((_row({"data": one}) for one in json.loads(text)), key=lambda row: row.seq)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise WriteRefused(f"{self._path}: found no rows: {in_a_line(error)}") from error
+
+    def close(self) -> None:
+        """Do nothing: no connection is kept."""
+
+    def _ask(self, timeout_s: float, **request: Any) -> str:  # noqa: ANN401 - as web.ask takes it
+        async def answer() -> tuple[int, str]:
+            ways = self._ways() if callable(self._ways) else self._ways
+            way = ways[self._turn % len(ways)]
+            return await web.ask(way, self._path, headers=self._headers, **request)
+
+        try:
+            status, text = asyncio.run(asyncio.wait_for(answer(), timeout_s))
+        except TimeoutError as error:
+            self._turn += 1
+            raise WriteRefused(f"{self._path}: no answer within {timeout_s:g} s") from error
+        except (BadReading, OSError) as error:
+            self._turn += 1
+            raise WriteRefused(f"{self._path}: {in_a_line(error)}") from error
+        if status != 200:
+            self._turn += 1
+            raise WriteRefused(f"{self._path}: answered {status}: {text[:200]}")
+        return text
+
+
+def _row(kept: Manifest) -> Row:
     """Read a row back as it stands; one that was edited beyond recognition keeps its place with what is left of it."""
-    data = config_map.get("data") or {}
+    data = kept.get("data") or {}
     number = str(data.get("seq", ""))
     return Row(int(number) if number.isdigit() else -1, *(str(data.get(key, "")) for key in _TEXTS))
 

@@ -16,6 +16,7 @@ from drills.procedures.network import Network
 from drills.procedures.node import Nodes
 from drills.procedures.offsite import OffSite
 from drills.procedures.operator import BackupOperator
+from drills.procedures.platform import PlatformRebuild
 from drills.procedures.pod import Controllers
 from drills.procedures.postgres import BaseBackup, Drop, Postgres
 from drills.procedures.rebuild import HostRebuild, Rebuild
@@ -56,6 +57,7 @@ __all__ = [
     "Nodes",
     "OffSite",
     "OpenLDAP",
+    "PlatformRebuild",
     "Postgres",
     "Rebuild",
     "Replicas",

@@ -23,7 +23,8 @@ APPLICATIONS = "applications"
 PODS_WITHIN_S = 180.0
 SYNCED_WITHIN_S = 180.0
 NOTICED_WITHIN_S = 60.0
-_WORKLOADS: Mapping[str, Condition] = {"Deployment": deployment_available, "StatefulSet": statefulset_ready}
+WORKLOADS: Mapping[str, Condition] = {"Deployment": deployment_available, "StatefulSet": statefulset_ready}
+"""The kinds that Argo CD's pods belong to, and when one of them is ready."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class GitOps:
             WaitTimeout: they had not in time.
         """
         if self._drill.leaves_out("procedure"):  # no controller that would act: it is told to want no pods
-            for kind in _WORKLOADS:
+            for kind in WORKLOADS:
                 for one in self._kube.list(kind, NAMESPACE):
                     self._kube.patch(kind, one["metadata"]["name"], {"spec": {"replicas": 0}}, NAMESPACE)
             wait_until(
@@ -179,7 +180,7 @@ class GitOps:
         def all_well() -> bool:
             seen[:] = self._kube.list(APPLICATION, NAMESPACE)
             # One after the other: with commits all the time, they are hardly ever all synced at the same instant.
-            missing.difference_update(one["metadata"]["name"] for one in seen if _well(one, since))
+            missing.difference_update(one["metadata"]["name"] for one in seen if is_well(one, since))
             return not missing
 
         with self._drill.step(
@@ -189,7 +190,7 @@ class GitOps:
             wait_until(
                 all_well, what="the Applications are synced and healthy",
                 within_s=self._drill.at_most(SYNCED_WITHIN_S), every_s=0.5, retry_on=(*RIDDEN_OUT, NotFound),
-                describe=lambda _: "; ".join(_state(one) for one in seen) or "no Application",
+                describe=lambda _: "; ".join(state_of(one) for one in seen) or "no Application",
             )  # fmt: skip
 
     def drift_is_corrected(self) -> None:
@@ -223,7 +224,7 @@ class GitOps:
 
     def _wait_for_pods(self) -> None:
         deadline = self._drill.clock.monotonic() + self._drill.at_most(PODS_WITHIN_S)
-        for kind, ready in _WORKLOADS.items():
+        for kind, ready in WORKLOADS.items():
             self._kube.wait_for_all(
                 kind, NAMESPACE, condition=ready, what=f"every {kind} of Argo CD is ready",
                 within_s=max(0.1, deadline - self._drill.clock.monotonic()),
@@ -237,7 +238,8 @@ class GitOps:
         self._drill.commands.run([*self._kubectl, *arguments], timeout_s=timeout_s)
 
 
-def _well(application: Manifest, since: datetime) -> bool:
+def is_well(application: Manifest, since: datetime) -> bool:
+    """Tell whether an Application was compared after an instant, and found synced and healthy."""
     status = application.get("status") or {}
     return (
         "reconciledAt" in status
@@ -247,7 +249,8 @@ def _well(application: Manifest, since: datetime) -> bool:
     )
 
 
-def _state(application: Manifest) -> str:
+def state_of(application: Manifest) -> str:
+    """Put an Application's state into words."""
     status = application.get("status") or {}
     sync, health = ((status.get(part) or {}).get("status", "Unknown") for part in ("sync", "health"))
     told = "".join(f", {one}" for one in _errors(application))

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from drills.commands import Commands
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed
 from drills.faults.sealing import KEYS
@@ -74,30 +75,23 @@ class SealedSecrets:
             WaitTimeout: the controller was not ready, or had not unsealed them, in time.
         """
         self._install()
-        (key, *_) = self._kube.list("Secret", NAMESPACE, labels=f"{KEYS}=active")
-        with NamedTemporaryFile(suffix=".pem") as certificate:
-            certificate.write(base64.b64decode(key["data"]["tls.crt"]))
-            certificate.flush()
-            for secret in self._kube.list("Secret", self._namespace):
-                name = secret["metadata"]["name"]
-                # Without this word of their owner the controller leaves Secrets alone that it did not make.
-                self._kube.patch("Secret", name, {"metadata": {"annotations": {MANAGED: "true"}}}, self._namespace)
-                plain = {
-                    "apiVersion": "v1",
-                    "kind": "Secret",
-                    "metadata": {
-                        "name": name,
-                        "namespace": self._namespace,
-                        "labels": secret["metadata"].get("labels") or {},
-                    },
-                    "type": secret["type"],
-                    "data": secret["data"],
-                }
-                sealed = self._drill.commands.run(
-                    [self._kubeseal, "--format", "json", "--cert", certificate.name],
-                    input=json.dumps(plain), timeout_s=30, fails_as=EnvironmentFailed,
-                ).stdout  # fmt: skip
-                self._kube.apply(json.loads(sealed), self._namespace)
+        certificate = sealing_certificate(self._kube)
+        for secret in self._kube.list("Secret", self._namespace):
+            name = secret["metadata"]["name"]
+            # Without this word of their owner the controller leaves Secrets alone that it did not make.
+            self._kube.patch("Secret", name, {"metadata": {"annotations": {MANAGED: "true"}}}, self._namespace)
+            plain = {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {
+                    "name": name,
+                    "namespace": self._namespace,
+                    "labels": secret["metadata"].get("labels") or {},
+                },
+                "type": secret["type"],
+                "data": secret["data"],
+            }
+            self._kube.apply(seal(self._drill.commands, self._kubeseal, certificate, plain), self._namespace)
         self._wait_until_all("True", "the controller has unsealed everything")
 
     def close(self) -> None:
@@ -176,6 +170,35 @@ class SealedSecrets:
         ]
         self._said = {str(one.get("message") or one.get("status") or "not tried") for one in found}
         return {str(one.get("status", "")) for one in found}
+
+
+def sealing_certificate(kube: Kube) -> str:
+    """Return what anybody may seal with: the certificate of the controller's key, in PEM."""
+    (key, *_) = kube.list("Secret", NAMESPACE, labels=f"{KEYS}=active")
+    return base64.b64decode(key["data"]["tls.crt"]).decode()
+
+
+def seal(commands: Commands, kubeseal: str, certificate: str, secret: Manifest) -> Manifest:
+    """Return a Secret sealed, which may lie in any repository.
+
+    Args:
+        commands: run the program.
+        kubeseal: the program.
+        certificate: the controller's, in PEM.
+        secret: with its namespace; only there does the controller unseal it.
+
+    Raises:
+        EnvironmentFailed: kubeseal failed.
+    """
+    with NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(certificate)
+        file.flush()
+        sealed = commands.run(
+            [kubeseal, "--format", "json", "--cert", file.name],
+            input=json.dumps(secret), timeout_s=30, fails_as=EnvironmentFailed,
+        ).stdout  # fmt: skip
+    made: Manifest = json.loads(sealed)
+    return made
 
 
 def _established(found: Manifest | None) -> bool:

@@ -21,7 +21,7 @@ from drills.history import History
 from drills.kube import Kube
 from drills.ledger import GENESIS, Row
 from drills.objectives import Objective
-from drills.procedures.gitops import Bundle, GitOps, _errors, _well
+from drills.procedures.gitops import Bundle, GitOps, _errors, is_well
 from drills.repository import CommitLedger, Repository
 
 from .fake_apiserver import CUSTOM, Answer, FakeApiServer
@@ -318,8 +318,8 @@ WELL = {"reconciledAt": "2026-01-01T12:00:05Z", "sync": {"status": "Synced"}, "h
 )
 def test_an_application_is_well_by_what_was_found_since_then(changes, well):
     since = datetime(2026, 1, 1, 12, tzinfo=UTC)
-    assert _well({"metadata": {"name": "web"}, "status": {**WELL, **changes}}, since) is well
-    assert not _well({"metadata": {"name": "web"}}, since)
+    assert is_well({"metadata": {"name": "web"}, "status": {**WELL, **changes}}, since) is well
+    assert not is_well({"metadata": {"name": "web"}}, since)
 
 
 # The procedure
