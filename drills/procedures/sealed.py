@@ -197,7 +197,8 @@ def seal(commands: Commands, kubeseal: str, certificate: str, secret: Manifest) 
             [kubeseal, "--format", "json", "--cert", file.name],
             input=json.dumps(secret), timeout_s=30, fails_as=EnvironmentFailed,
         ).stdout  # fmt: skip
-    made: Manifest = json.loads(sealed)
+    # It writes null where it has nothing to say, which whoever compares the cluster with git would look for there.
+    made: Manifest = json.loads(sealed, object_pairs_hook=lambda pairs: {k: v for k, v in pairs if v is not None})
     return made
 
 
