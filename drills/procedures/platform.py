@@ -245,16 +245,15 @@ class Builder:
             DrillError: (`fails_as`) kubectl or slapcat failed.
         """
         where = ["deployment/directory", "--namespace", self._declared.namespace]
-        # Unwrapped, so that passwords' hashes are recognised, and masked, in what is kept of the output.
-        return self._run("exec", *where, "--", "slapcat", "-f", _CONFIGURATION, "-o", "ldif-wrap=no")
+        return self._run("exec", *where, "--", "slapcat", "-f", _CONFIGURATION, logged=False)
 
     def _apply(self, file: Path) -> None:
         # Server-side: definitions are too large for the annotation that a client-side apply makes.
         self._run("apply", "--server-side", "--force-conflicts", "--filename", str(file))
 
-    def _run(self, *arguments: str, input: str | None = None) -> str:
+    def _run(self, *arguments: str, input: str | None = None, logged: bool = True) -> str:
         return self._commands.run(
-            [*self._kubectl, *arguments], timeout_s=120, input=input, fails_as=self._fails_as
+            [*self._kubectl, *arguments], timeout_s=120, input=input, logged=logged, fails_as=self._fails_as
         ).stdout
 
 

@@ -210,13 +210,14 @@ def test_a_backup_that_is_not_the_one_that_was_made_is_refused(stage):
     assert stage.told() == []
 
 
-def test_the_directory_is_saved_as_it_is_now(stage):
+def test_the_directory_is_saved_as_it_is_now_and_kept_out_of_the_log(stage, tmp_path):
     backup = stage.rebuild._save_directory(stage.cluster, ProcedureFailed)
     assert stage.store.objects == {backup.key: LDIF.encode()}
     assert backup.sha256 == hashlib.sha256(LDIF.encode()).hexdigest()
-    assert stage.told() == [
-        "exec deployment/directory --namespace shop -- slapcat -f /etc/directory/slapd.conf -o ldif-wrap=no"
-    ]
+    assert stage.told() == ["exec deployment/directory --namespace shop -- slapcat -f /etc/directory/slapd.conf"]
+    log = (tmp_path / "commands.log").read_text()
+    assert "slapcat" in log
+    assert LDIF.strip() not in log
 
 
 # Secrets
