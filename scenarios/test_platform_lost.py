@@ -51,6 +51,7 @@ def test_lost_platform_is_rebuilt_in_order(drill, cluster, storefront, platform_
             platform_rebuild.protect_again()
 
     platform_rebuild.check_secrets()
+    storefront.note_losses()
     assert drill.rta <= drill.objective.rto
     assert drill.rpa <= drill.objective.rpo
     assert storefront.found(up_to=100) == 100, "every order from before the base backup is back"
