@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import psycopg
 
-from drills import web
+from drills import precedence, web
 from drills.clock import Clock
 from drills.errors import BadReading, MeasuringBroke, UsageError, WaitTimeout
 from drills.history import History
@@ -335,6 +335,7 @@ class Sampler:
             raise MeasuringBroke(f"sampling died: {self._failure!r}") from self._failure
 
     def _run(self) -> None:
+        precedence.take()
         try:
             asyncio.run(self._sample())
         except BaseException as error:  # noqa: BLE001 - kept for stop() and the waits, which raise it: a thread has no caller

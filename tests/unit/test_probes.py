@@ -1,11 +1,13 @@
 import asyncio
 import contextlib
+import os
+import sys
 import threading
 import time
 
 import pytest
 
-from drills import measures
+from drills import measures, precedence
 from drills.errors import BadReading, MeasuringBroke, UsageError, WaitTimeout
 from drills.history import History
 from drills.probes import Entry, Probe, Sampler, callable_probe, http_probe, postgres_probe
@@ -217,6 +219,19 @@ def test_readings_come_at_a_steady_rate_and_are_declared():
         off = (reading.sent - taken[0].sent + ended["late_max_s"]) % 0.01
         assert off <= 2 * ended["late_max_s"] + 1e-5
     assert "b" not in target.asked
+
+
+def test_readings_go_before_everybody_elses_work_where_the_system_permits_it():
+    seen = []
+
+    def nice():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    with sampling(callable_probe("priority", lambda timeout_s: seen.append(nice()))) as (sampler, _):
+        sampler.wait_for_good("priority", 1, 5)
+    may = sys.platform == "linux" and os.geteuid() == 0
+    assert seen[0] == (precedence.NICE if may else nice())
+    assert nice() != precedence.NICE, "the drill itself, and the commands that it runs, stay as they were"
 
 
 def test_a_target_that_hangs_makes_bad_readings_and_never_a_gap():
