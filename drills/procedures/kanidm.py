@@ -64,7 +64,7 @@ class KanidmServer(IdentityServer):
         self._wait_until_all_serve(READY_WITHIN_S)
         self._introduce(EnvironmentFailed, READY_WITHIN_S)
         for replica in others:
-            self._run("exec", replica, "--", *REFRESH.split(), fails_as=EnvironmentFailed)
+            self._refresh(replica, EnvironmentFailed)
         told = self._run(
             "exec", first, "--", "kanidmd", "scripting", "recover-account", self.ADMINISTRATOR,
             fails_as=EnvironmentFailed, logged=False,
@@ -92,7 +92,7 @@ class KanidmServer(IdentityServer):
             self._introduce(ProcedureFailed, self._drill.at_most(READY_WITHIN_S))
         with self._drill.step(f"refresh {replica} from the other one", f"{run} exec {replica} -- {REFRESH}"):
             if not self._drill.leaves_out("procedure"):
-                self._run("exec", replica, "--", *REFRESH.split())
+                self._refresh(replica, ProcedureFailed)
         self._drill.reconstituted()
 
     def _introduce(self, fails_as: type[DrillError], within_s: float) -> None:
@@ -114,6 +114,12 @@ class KanidmServer(IdentityServer):
         self._kube.patch("ConfigMap", WORKLOAD, {"data": data}, self._namespace)
         self._run("rollout", "restart", f"statefulset/{WORKLOAD}", fails_as=fails_as)
         self._wait_until_all_serve(within_s)
+
+    def _refresh(self, replica: str, fails_as: type[DrillError]) -> None:
+        told = self._run("exec", replica, "--", *REFRESH.split(), fails_as=fails_as)
+        said = (told.stdout + told.stderr).strip()
+        if not re.search(r"\bsuccess\b", said):  # it ends with 0 whatever came of it
+            raise fails_as(f"{replica} was not refreshed: {said[-200:]}")
 
     def _dump(self, fails_as: type[DrillError]) -> str:
         command = ("kanidmd", "scripting", "backup")

@@ -594,6 +594,7 @@ def kanidm_server(drill, tmp_path, **answers):
         "identity-1 -- kanidmd show": 'INFO certificate: "MIIone-"',
         "recover-account": 'starting\n{"output":"secret","status":"ok"}\n',
         "scripting backup": '{"version": 1}',
+        "refresh-replication-consumer": "INFO success",
     }
     return server_of(KanidmServer, drill, tmp_path, **(given | answers))
 
@@ -630,6 +631,12 @@ def test_kanidm_is_begun_with_an_administrator_whose_password_is_not_logged(make
 def test_a_replica_that_shows_no_certificate_is_a_failure(make, tmp_path):  # noqa: F811
     _, _, _, server = kanidm_server(make(), tmp_path, **{"identity-1 -- kanidmd show": "cannot connect"})
     with pytest.raises(ProcedureFailed, match="identity-1 shows no certificate: cannot connect"):
+        server.seed_again("identity-1")
+
+
+def test_a_refresh_that_does_not_say_success_is_a_failure(make, tmp_path):  # noqa: F811
+    _, _, _, server = kanidm_server(make(), tmp_path, **{"refresh-replication-consumer": "Error - see the logs"})
+    with pytest.raises(ProcedureFailed, match="identity-1 was not refreshed: Error"):
         server.seed_again("identity-1")
 
 
