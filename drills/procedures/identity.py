@@ -242,8 +242,13 @@ class OpenLDAP(IdentityServer):
             wanted = self._state(source)
             if not wanted:
                 raise ProcedureFailed(f"{source} shows no contextCSN, so nothing can be compared with it")
+
+            def caught_up() -> bool:
+                now = self._state(replica)
+                return all(now.get(number, "") >= time for number, time in wanted.items())
+
             wait_until(
-                lambda: all(self._state(replica).get(number, "") >= time for number, time in wanted.items()),
+                caught_up,
                 what=f"{replica} has all that {source} had", within_s=self._drill.at_most(READY_WITHIN_S), every_s=0.5,
             )  # fmt: skip
         self._wait_until_all_serve(self._drill.at_most(READY_WITHIN_S))
