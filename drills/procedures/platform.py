@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -206,7 +207,7 @@ class Builder:
             WaitTimeout: it was not in time; says in what state it is.
         """
         seen: list[Manifest] = []
-        since = self._clock.now().utc
+        since = self._clock.now().utc - timedelta(seconds=1)  # Argo CD's stamps are of whole seconds
 
         def well() -> bool:
             found = self.kube.get(APPLICATION, application, ARGOCD)
