@@ -45,6 +45,9 @@ class Store(Protocol):
 class IdentityServer(ABC):
     """Two replicas of one identity server, a StatefulSet's, each with a volume of its own."""
 
+    kind: ClassVar[str]
+    """What made its backups, for the record."""
+
     suffix: ClassVar[str]
     """What a backup's name ends with."""
 
@@ -81,7 +84,7 @@ class IdentityServer(ABC):
         key = f"{self._prefix}/{taken.utc:%Y%m%dT%H%M%SZ}.{self.suffix}"
         self._digests[key] = hashlib.sha256(content).hexdigest()
         self._store.client().put_object(Bucket=self._store.bucket, Key=key, Body=content)
-        self._drill.backup(WORKLOAD, key, taken, sha256=self._digests[key], size=len(content))
+        self._drill.backup(self.kind, key, taken, sha256=self._digests[key], size=len(content))
         return key
 
     def newest(self) -> str:
@@ -199,6 +202,7 @@ class OpenLDAP(IdentityServer):
     another replica need not be the newest: what it lacks is pulled when it starts.
     """
 
+    kind = "slapcat"
     suffix = "ldif"
 
     def begin(self, content: str) -> None:

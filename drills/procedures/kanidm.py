@@ -32,6 +32,7 @@ class KanidmServer(IdentityServer):
 
     ADMINISTRATOR = "idm_admin"
 
+    kind = "kanidmd scripting backup"
     suffix = "backup"
 
     def __init__(

@@ -556,6 +556,7 @@ def test_openldap_is_restored_while_no_replica_runs(make, tmp_path):  # noqa: F8
     assert places == sorted(places)
     assert FILL_0 in kube.did[at(kube.did, "exec -i identity-restore")]
     (backup,) = drill.history.events("backup")
+    assert backup.fields["backup_kind"] == "slapcat"
     assert len(backup.fields["identity"]["sha256"]) == 64
 
 
