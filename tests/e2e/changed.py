@@ -12,6 +12,7 @@ import inspect
 import os
 import re
 import subprocess
+import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -104,12 +105,13 @@ def _given_by(fixtures: Iterable[str]) -> Iterator[str]:
             continue
         seen.add(name)
         waiting += inspect.signature(function).parameters
-        gives = typing.get_type_hints(function)["return"]
-        while arguments := typing.get_args(gives):  # Iterator[Rebuild[Cluster]]
-            if typing.get_origin(gives).__module__.startswith(ROOMS):
-                break
-            gives = arguments[0]
-        yield getattr(typing.get_origin(gives) or gives, "__module__", "")
+        given = typing.get_type_hints(function)["return"]
+        for gives in typing.get_args(given) if isinstance(given, types.UnionType) else [given]:
+            while arguments := typing.get_args(gives):  # Iterator[Rebuild[Cluster]]
+                if typing.get_origin(gives).__module__.startswith(ROOMS):
+                    break
+                gives = arguments[0]
+            yield getattr(typing.get_origin(gives) or gives, "__module__", "")
 
 
 def _with_imports(modules: Iterable[str], root: Path) -> set[str]:

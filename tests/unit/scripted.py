@@ -138,7 +138,7 @@ class Service:
             raise BadReading("connection refused")
 
     def probe(self, **settings: Any) -> Probe:
-        fields: dict[str, Any] = {"interval_s": 0.005, "timeout_s": 0.2} | settings
+        fields: dict[str, Any] = {"interval_s": 0.005, "timeout_s": 1.0} | settings
         return Probe("shop takes orders", [Entry("here", 1)], self.ask, **fields)
 
 
