@@ -9,9 +9,10 @@ from drills.nodes import Node
 
 MEMBER = "/var/lib/etcd/member"
 LOST = "/var/lib/etcd/member.drills-lost"
+RUNNING = "crictl ps --quiet --name '^etcd$'"
+"""Prints the id of the node's etcd."""
 
 _EXEC_TIMEOUT_S = 30.0
-_RUNNING = "crictl ps --quiet --name '^etcd$'"
 _SENTINEL = "kube-system"
 
 
@@ -56,7 +57,7 @@ class EtcdWiped(Fault):
             EnvironmentFailed: no etcd runs there, or it could not be killed; `heal` puts its data back.
 
         """
-        kill = f'running=$({_RUNNING}); [ -n "$running" ] && crictl stop --timeout=0 $running'
+        kill = f'running=$({RUNNING}); [ -n "$running" ] && crictl stop --timeout=0 $running'
         self._node.exec(["sh", "-c", f"mv {MEMBER} {LOST} && {kill} && rm -rf {LOST}"], timeout_s=_EXEC_TIMEOUT_S)
 
     def proof(self) -> list[str]:

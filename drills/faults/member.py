@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
-from drills.faults.etcd import MEMBER
+from drills.faults.etcd import MEMBER, RUNNING
 from drills.kube import Kube
 from drills.nodes import Node
 from drills.waiting import wait_until
@@ -18,11 +18,31 @@ STOPPED_WITHIN_S = 90.0
 """How long kubelet may take to let go of etcd without its manifest: up to 20 s to see it, then what it was doing."""
 
 _EXEC_TIMEOUT_S = 30.0
-RUNNING = "crictl ps --quiet --name '^etcd$'"
 POD = "crictl pods --quiet --state ready --name '^etcd-'"
 
 
-class EtcdMembersLost(Fault):
+class MembersFault(Fault):
+    """Some of etcd's members are lost at once; with most of them goes the quorum, and the API with it."""
+
+    def __init__(self, names: Sequence[str], kube: Kube, members: int) -> None:
+        """Aim at members; the arguments are the names of their nodes, the cluster, and how many members there are."""
+        self.target = "etcd/" + ",".join(names)
+        self.blast_radius = BlastRadius.CLUSTER if len(names) > (members - 1) // 2 else BlastRadius.CONTROL_PLANE
+        self._kube = kube
+
+    @property
+    def quorum_lost(self) -> bool:
+        """Whether too few members are left to agree on anything."""
+        return self.blast_radius is BlastRadius.CLUSTER
+
+    def _proved(self, facts: list[str]) -> list[str]:
+        """Return what is known of the members, once it is so of the API too: without a quorum it is not ready."""
+        if not self.quorum_lost:
+            return facts
+        return [] if self._kube.ready() else [*facts, "no API server is ready: etcd has no quorum"]
+
+
+class EtcdMembersLost(MembersFault):
     """Members of etcd lose their disks at once: the process is gone without grace, and what it had stored with it.
 
     The manifest is put aside, so that etcd stays away until somebody brings the member back: started again on an empty
@@ -40,15 +60,8 @@ class EtcdMembersLost(Fault):
             members: how many members etcd has in all.
 
         """
-        self.target = "etcd/" + ",".join(node.name for node in nodes)
-        self.blast_radius = BlastRadius.CLUSTER if len(nodes) > (members - 1) // 2 else BlastRadius.CONTROL_PLANE
+        super().__init__([node.name for node in nodes], kube, members)
         self._nodes = nodes
-        self._kube = kube
-
-    @property
-    def quorum_lost(self) -> bool:
-        """Whether too few members are left to agree on anything."""
-        return self.blast_radius is BlastRadius.CLUSTER
 
     def inject(self) -> None:
         """Kill etcd on every one of the nodes, and take its data away once kubelet has let go of it.
@@ -78,9 +91,7 @@ class EtcdMembersLost(Fault):
             if node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S).strip() != "gone":
                 return []
             facts.append(f"{node.name}: no etcd runs, and {MEMBER} is gone")
-        if not self.quorum_lost:
-            return facts
-        return [] if self._kube.ready() else [*facts, "no API server is ready: etcd has no quorum"]
+        return self._proved(facts)
 
     def heal(self) -> None:
         """Put the manifests back that are still aside."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drills.errors import EnvironmentFailed, ProcedureFailed, UsageError
-from drills.faults import BlastRadius, Fault
+from drills.faults.member import MembersFault
 from drills.kube import Kube
 from drills.talosctl import DATA, WAITING, WIPE, Talosctl, TalosNode
 
 
-class EtcdMembersWiped(Fault):
+class EtcdMembersWiped(MembersFault):
     """Control planes that run Talos lose their disks at once, and boot again with their configuration alone.
 
     Everything on Talos' partition EPHEMERAL is gone: etcd's data, images, and whatever pods kept on those machines.
@@ -29,16 +29,9 @@ class EtcdMembersWiped(Fault):
             members: how many members etcd has in all.
 
         """
-        self.target = "etcd/" + ",".join(node.name for node in nodes)
-        self.blast_radius = BlastRadius.CLUSTER if len(nodes) > (members - 1) // 2 else BlastRadius.CONTROL_PLANE
+        super().__init__([node.name for node in nodes], kube, members)
         self._talosctl = talosctl
         self._nodes = nodes
-        self._kube = kube
-
-    @property
-    def quorum_lost(self) -> bool:
-        """Whether too few members are left to agree on anything."""
-        return self.blast_radius is BlastRadius.CLUSTER
 
     def inject(self) -> None:
         """Have the machines wipe the partition and boot again; nothing is waited for.
@@ -57,10 +50,7 @@ class EtcdMembersWiped(Fault):
                     return []
         except ProcedureFailed:  # a machine that boots does not answer, which proves nothing about its data
             return []
-        facts = [f"{node.name}: etcd is {WAITING}, and {DATA} holds no member" for node in self._nodes]
-        if not self.quorum_lost:
-            return facts
-        return [] if self._kube.ready() else [*facts, "no API server is ready: etcd has no quorum"]
+        return self._proved([f"{node.name}: etcd is {WAITING}, and {DATA} holds no member" for node in self._nodes])
 
     def heal(self) -> None:
         """Nothing can be put back: what was wiped is gone. Where the procedure failed, its runbook is the way back."""

@@ -5,26 +5,13 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, Protocol
 
+from drills.bucket import Bucket
 from drills.errors import EnvironmentFailed
 
 _WAL = re.compile(r"[0-9A-F]{24}")
 _SEGMENTS_OF_A_LOG = 0x100
 """Segments of 16 MiB in each 4 GiB of WAL, after which their numbers carry over."""
-
-
-class Bucket(Protocol):
-    """A bucket of an object store, outside the cluster."""
-
-    @property
-    def bucket(self) -> str:
-        """Its name."""
-        ...
-
-    def client(self) -> Any:  # noqa: ANN401 - boto3 makes its client classes at run time
-        """Return a boto3 S3 client."""
-        ...
 
 
 class Archive:

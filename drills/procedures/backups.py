@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 
+from drills.bucket import ListedBucket
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed, ProcedureFailed, WaitTimeout
 from drills.faults import Fault
@@ -34,28 +34,11 @@ _HELD_BACK = ("velero.io/gc-failure", "BSLReadOnly")
 """The label by which Velero says that it wanted to remove an expired backup and might not."""
 
 
-class Bucket(Protocol):
-    """A bucket of an object store, outside the cluster."""
-
-    @property
-    def bucket(self) -> str:
-        """Its name."""
-        ...
-
-    def keys(self, prefix: str) -> list[str]:
-        """Return the keys of all objects under a prefix."""
-        ...
-
-    def client(self) -> Any:  # noqa: ANN401 - boto3 makes its client classes at run time
-        """Return a boto3 S3 client."""
-        ...
-
-
 class Backups:
     """What can be wrong with a namespace's backups, and what the runbook does about it."""
 
     def __init__(
-        self, drill: Drill, kube: Kube, velero: Velero, store: Bucket, prefix: str, nodes: Sequence[Node] = ()
+        self, drill: Drill, kube: Kube, velero: Velero, store: ListedBucket, prefix: str, nodes: Sequence[Node] = ()
     ) -> None:
         """Say where they are.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
+from drills.bucket import ListedBucket, Stored, fetch, put
 from drills.commands import Completed
 from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
@@ -25,23 +25,6 @@ READY_WITHIN_S = 180.0
 COMMAND_WITHIN_S = 60.0
 
 
-class Store(Protocol):
-    """The object store that backups go to."""
-
-    @property
-    def bucket(self) -> str:
-        """The bucket."""
-        ...
-
-    def client(self) -> Any:  # noqa: ANN401 - boto3's clients have no type of their own
-        """Return an S3 client."""
-        ...
-
-    def keys(self, prefix: str = "") -> list[str]:
-        """Return the keys of all objects under a prefix."""
-        ...
-
-
 class IdentityServer(ABC):
     """Two replicas of one identity server, a StatefulSet's, each with a volume of its own."""
 
@@ -52,7 +35,14 @@ class IdentityServer(ABC):
     """What a backup's name ends with."""
 
     def __init__(
-        self, drill: Drill, kube: Kube, kubectl: Path, kubeconfig: Path, namespace: str, store: Store, prefix: str
+        self,
+        drill: Drill,
+        kube: Kube,
+        kubectl: Path,
+        kubeconfig: Path,
+        namespace: str,
+        store: ListedBucket,
+        prefix: str,
     ) -> None:
         """Say where it is.
 
@@ -82,8 +72,7 @@ class IdentityServer(ABC):
         taken = self._drill.history.clock.now()
         content = self._dump(EnvironmentFailed).encode()
         key = f"{self._prefix}/{taken.utc:%Y%m%dT%H%M%SZ}.{self.suffix}"
-        self._digests[key] = hashlib.sha256(content).hexdigest()
-        self._store.client().put_object(Bucket=self._store.bucket, Key=key, Body=content)
+        self._digests[key] = put(self._store, key, content).sha256
         self._drill.backup(self.kind, key, taken, sha256=self._digests[key], size=len(content))
         return key
 
@@ -108,10 +97,7 @@ class IdentityServer(ABC):
         """
         first, *others = REPLICAS
         with self._drill.step("fetch the backup", f"aws s3 cp s3://{self._store.bucket}/{key} backup.{self.suffix}"):
-            content: bytes = self._store.client().get_object(Bucket=self._store.bucket, Key=key)["Body"].read()
-            found = hashlib.sha256(content).hexdigest()
-            if found != self._digests.get(key):
-                raise ProcedureFailed(f"{key} has sha256 {found}, not {self._digests.get(key, 'one that was noted')}")
+            content = fetch(self._store, Stored(key, self._digests.get(key, "one that was noted")))
         for replica in REPLICAS:
             self._wait_for_room(replica)
         self._scale(0, "stop the identity server")
@@ -140,22 +126,14 @@ class IdentityServer(ABC):
 
     def _wait_for_room(self, replica: str) -> None:
         """Wait until the controller has made the pod anew, and with it the volume."""
-        with self._drill.step(
-            f"{replica} has a new volume", f"kubectl -n {self._namespace} get pod {replica} --watch", by="kubernetes"
-        ):
-            self._kube.wait_for(
-                "Pod", replica, self._namespace, condition=_running, what=f"{replica} runs, and waits for data",
-                within_s=self._drill.at_most(READY_WITHIN_S),
-            )  # fmt: skip
+        self._watch(replica, f"{replica} has a new volume", _running, "runs, and waits for data")
 
     def _wait_until_serving(self, replica: str) -> None:
-        with self._drill.step(
-            f"{replica} serves", f"kubectl -n {self._namespace} get pod {replica} --watch", by="kubernetes"
-        ):
-            self._kube.wait_for(
-                "Pod", replica, self._namespace, condition=pod_ready, what=f"{replica} is ready",
-                within_s=self._drill.at_most(READY_WITHIN_S),
-            )  # fmt: skip
+        self._watch(replica, f"{replica} serves", pod_ready, "is ready")
+
+    def _watch(self, replica: str, title: str, condition: Condition, what: str) -> None:
+        with self._drill.step(title, f"kubectl -n {self._namespace} get pod {replica} --watch", by="kubernetes"):
+            self._wait_for(replica, condition, what)
 
     def _scale(self, replicas: int, title: str) -> None:
         arguments = ["scale", f"statefulset/{WORKLOAD}", f"--replicas={replicas}"]
@@ -179,9 +157,9 @@ class IdentityServer(ABC):
             raise ProcedureFailed(f"there is no StatefulSet {WORKLOAD} in {self._namespace}")
         return found
 
-    def _wait_for_restorer(self, condition: Condition, what: str) -> None:
+    def _wait_for(self, pod: str, condition: Condition, what: str) -> None:
         self._kube.wait_for(
-            "Pod", RESTORER, self._namespace, condition=condition, what=f"{RESTORER} {what}",
+            "Pod", pod, self._namespace, condition=condition, what=f"{pod} {what}",
             within_s=self._drill.at_most(READY_WITHIN_S),
         )  # fmt: skip
 
@@ -271,7 +249,7 @@ class OpenLDAP(IdentityServer):
             f"start a pod on the volume of {replica}", f"{run} apply --filename {RESTORER}.yaml", by="harness"
         ):
             self._kube.apply(restorer(self._workload(), replica, {"command": ["sleep", "infinity"]}), self._namespace)
-            self._wait_for_restorer(pod_ready, "runs")
+            self._wait_for(RESTORER, pod_ready, "runs")
         with self._drill.step("restore the backup in it", f"{run} exec -i {RESTORER} -- sh -ec '{_slapadd(replica)}'"):
             if not self._drill.leaves_out("procedure"):
                 self._fill(RESTORER, content, ProcedureFailed, volume_of=replica)

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from drills.bucket import ListedBucket
 from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.kube import Kube, Manifest, pod_ready
@@ -15,7 +16,6 @@ from drills.procedures.identity import (
     RESTORER,
     WORKLOAD,
     IdentityServer,
-    Store,
     restorer,
 )
 
@@ -36,8 +36,8 @@ class KanidmServer(IdentityServer):
     suffix = "backup"
 
     def __init__(
-        self, drill: Drill, kube: Kube, kubectl: Path, kubeconfig: Path, namespace: str, store: Store, prefix: str,
-        shell_image: str,
+        self, drill: Drill, kube: Kube, kubectl: Path, kubeconfig: Path, namespace: str, store: ListedBucket,
+        prefix: str, shell_image: str,
     ) -> None:  # fmt: skip
         """Say where it is; see IdentityServer.
 
@@ -131,7 +131,7 @@ class KanidmServer(IdentityServer):
         # Two pods, one after the other: Kanidm's image has no shell to take a file with, and another has no Kanidm.
         with self._drill.step(f"start a pod on the volume of {replica}", f"{run} apply --filename {RESTORER}.yaml"):
             self._start(replica, {"image": self._shell_image, "command": ["sleep", "infinity"]})
-            self._wait_for_restorer(pod_ready, "runs")
+            self._wait_for(RESTORER, pod_ready, "runs")
         with self._drill.step("put the backup into it", f"{run} exec -i {RESTORER} -- sh -c 'cat > {BACKUP}'"):
             self._run("exec", "-i", RESTORER, "--", "sh", "-c", f"cat > {BACKUP}", text=content)
         with self._drill.step("remove the pod", f"{run} delete pod {RESTORER} --now"):
@@ -143,7 +143,7 @@ class KanidmServer(IdentityServer):
             f"{run} apply --filename {RESTORER}.yaml; {run} logs {RESTORER}",
         ):
             self._start(replica, {"command": ["/sbin/kanidmd", "database", "restore", BACKUP]})
-            self._wait_for_restorer(_ended, "has ended")
+            self._wait_for(RESTORER, _ended, "has ended")
             phase = (self._kube.get("Pod", RESTORER, self._namespace) or {}).get("status", {}).get("phase")
             if phase != "Succeeded":
                 raise ProcedureFailed(f"{RESTORER}: {phase}: {self._kube.logs(RESTORER, self._namespace)[-500:]}")

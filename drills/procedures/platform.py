@@ -7,16 +7,16 @@ uses it, users last.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import yaml
 
+from drills.bucket import Bucket, Stored, fetch, put
 from drills.clock import Clock, SystemClock
 from drills.commands import Commands
 from drills.drill import Drill
@@ -25,10 +25,10 @@ from drills.kube import RIDDEN_OUT, Kube, Manifest, NotFound, pod_ready
 from drills.procedures.archive import Archive
 from drills.procedures.gitops import APPLICATIONS, WORKLOADS, is_well, state_of
 from drills.procedures.gitops import NAMESPACE as ARGOCD
-from drills.procedures.postgres import Postgres
+from drills.procedures.postgres import Postgres, bootstrap_from_archive
 from drills.procedures.rebuild import Cluster
 from drills.procedures.sealed import NAMESPACE as SEALING
-from drills.procedures.secrets import Export, Secrets
+from drills.procedures.secrets import Secrets
 from drills.repository import APPLICATION, Repository
 from drills.waiting import wait_until
 
@@ -48,7 +48,6 @@ DEPLOYED_WITHIN_S = 600.0
 LOADED_WITHIN_S = 120.0
 
 _CONFIGURATION = "/etc/directory/slapd.conf"
-_ORIGIN = "origin"
 
 C = TypeVar("C", bound=Cluster)
 
@@ -113,38 +112,12 @@ class Site(Protocol[C]):
         ...
 
 
-class Bucket(Protocol):
-    """A bucket of an object store, outside the cluster."""
-
-    @property
-    def bucket(self) -> str:
-        """Its name."""
-        ...
-
-    def client(self) -> Any:  # noqa: ANN401 - boto3 makes its client classes at run time
-        """Return a boto3 S3 client."""
-        ...
-
-
-@dataclass(frozen=True)
-class DirectoryBackup:
-    """A directory's entries in the object store.
-
-    Attributes:
-        key: the object's key.
-        sha256: digest of its content.
-    """
-
-    key: str
-    sha256: str
-
-
 @dataclass(frozen=True)
 class Saved:
     """What the platform is rebuilt from, beside git and the database's archive."""
 
-    sealing_key: Export
-    directory: DirectoryBackup
+    sealing_key: Stored
+    directory: Stored
 
 
 class Builder:
@@ -399,10 +372,7 @@ class PlatformRebuild(Generic[C]):
         with self._drill.step(
             "fetch the directory's backup", f"aws s3 cp s3://{self._store.bucket}/{backup.key} directory.ldif"
         ):
-            content: bytes = self._store.client().get_object(Bucket=self._store.bucket, Key=backup.key)["Body"].read()
-            found = hashlib.sha256(content).hexdigest()
-            if found != backup.sha256:
-                raise ProcedureFailed(f"{backup.key} has sha256 {found}, not {backup.sha256}")
+            content = fetch(self._store, backup)
         with self._drill.step(
             "load it into the directory's volume",
             f"kubectl exec -i directory-loading -- slapadd -q -f {_CONFIGURATION} < directory.ldif",
@@ -478,14 +448,10 @@ class PlatformRebuild(Generic[C]):
             Archive(self._store, self._declared.archives),
         )  # fmt: skip
 
-    def _save_directory(self, cluster: C, fails_as: type[DrillError]) -> DirectoryBackup:
+    def _save_directory(self, cluster: C, fails_as: type[DrillError]) -> Stored:
         now = self._drill.history.clock.now().utc
         content = self._builder_at(cluster, fails_as).read_directory().encode()
-        backup = DirectoryBackup(
-            f"directory/{self._declared.namespace}-{now:%Y%m%dT%H%M%SZ}.ldif", hashlib.sha256(content).hexdigest()
-        )
-        self._store.client().put_object(Bucket=self._store.bucket, Key=backup.key, Body=content)
-        return backup
+        return put(self._store, f"directory/{self._declared.namespace}-{now:%Y%m%dT%H%M%SZ}.ldif", content)
 
 
 def recovered(cluster: Manifest, archive: str) -> Manifest:
@@ -496,12 +462,8 @@ def recovered(cluster: Manifest, archive: str) -> Manifest:
         archive: the name of the archive that it writes from then on.
     """
     made = deepcopy(cluster)
-    spec = made["spec"]
-    application, own = spec["bootstrap"]["initdb"], spec["backup"]["barmanObjectStore"]
-    spec["bootstrap"] = {"recovery": {"source": _ORIGIN, **application}}
-    origin = {key: value for key, value in own.items() if key != "data"}
-    spec["externalClusters"] = [{"name": _ORIGIN, "barmanObjectStore": deepcopy(origin)}]
-    own["serverName"] = archive
+    bootstrap_from_archive(made["spec"])
+    made["spec"]["backup"]["barmanObjectStore"]["serverName"] = archive
     return made
 
 

@@ -342,7 +342,7 @@ class Postgres:
         made = deepcopy(self._database.declared[-1])
         made["metadata"]["name"] = new
         if not empty:
-            self._bootstrap_from_archive(made["spec"], told)
+            bootstrap_from_archive(made["spec"], told, serverName=self.name)
         where = json.dumps(told) if told else "the end of the archive"
         with self._drill.step(
             "make a new cluster from the archive", f"kubectl -n {self.namespace} apply -f {new}.yaml # {where}"
@@ -357,14 +357,6 @@ class Postgres:
                 retry_on=RIDDEN_OUT,
             )  # fmt: skip
         return new
-
-    def _bootstrap_from_archive(self, spec: Manifest, target: Manifest) -> None:
-        application = spec["bootstrap"]["initdb"]
-        spec["bootstrap"] = {
-            "recovery": {"source": _ORIGIN, **application, **({"recoveryTarget": target} if target else {})}
-        }
-        archive = {key: value for key, value in spec["backup"]["barmanObjectStore"].items() if key != "data"}
-        spec["externalClusters"] = [{"name": _ORIGIN, "barmanObjectStore": {**archive, "serverName": self.name}}]
 
     def _recovered(self, name: str) -> bool:
         cluster = self._kube.get(CLUSTER, name, self.namespace) or {}
@@ -398,6 +390,22 @@ class Postgres:
         return self._drill.commands.run(
             [*self._kubectl, "exec", *pod, "--", *command], timeout_s=60, fails_as=fails_as
         ).stdout
+
+
+def bootstrap_from_archive(spec: Manifest, target: Manifest | None = None, **where: str) -> None:
+    """Change what a database's Cluster is to be: one that is recovered from the archive, no longer an empty one.
+
+    Args:
+        spec: as it is declared.
+        target: how far and from which base backup; to the end of the archive if not given.
+        where: what differs of the archive from the one that the new cluster writes.
+    """
+    application = spec["bootstrap"]["initdb"]
+    spec["bootstrap"] = {
+        "recovery": {"source": _ORIGIN, **application, **({"recoveryTarget": target} if target else {})}
+    }
+    origin = {key: value for key, value in deepcopy(spec["backup"]["barmanObjectStore"]).items() if key != "data"}
+    spec["externalClusters"] = [{"name": _ORIGIN, "barmanObjectStore": {**origin, **where}}]
 
 
 def healthy(cluster: Manifest | None) -> bool:

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from drills.bucket import Stored
 from drills.commands import Commands
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed
 from drills.faults.sealing import KEYS
 from drills.kube import Kube, Manifest, deployment_available
-from drills.procedures.secrets import Export, Secrets
+from drills.procedures.secrets import Secrets
 from drills.waiting import wait_until
 
 NAMESPACE = "sealed-secrets"
@@ -98,7 +99,7 @@ class SealedSecrets:
         """Remove the controller with its namespace, so that the next drill's can be made."""
         self._kube.delete("Namespace", NAMESPACE, wait=True)
 
-    def export_key(self) -> Export:
+    def export_key(self) -> Stored:
         """Export the controller's keys, encrypted, into the object store; notes the recovery point.
 
         Raises:
@@ -122,7 +123,7 @@ class SealedSecrets:
         got = f"{', '.join(sorted(there)) or 'none'} of {', '.join(sorted(sealed))}: {'; '.join(sorted(self._said))}"
         self._drill.check("without its key the controller unseals nothing", not there, "no Secret", got)
 
-    def restore_key(self, export: Export) -> None:
+    def restore_key(self, export: Stored) -> None:
         """Bring the keys back from their export, and let the controller read them, which it does when it starts.
 
         Raises:

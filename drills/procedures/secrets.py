@@ -9,13 +9,13 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Protocol
+from typing import Any
 
+from drills.bucket import Bucket, Stored, fetch, put
 from drills.drill import Drill
-from drills.errors import EnvironmentFailed, ProcedureFailed
+from drills.errors import EnvironmentFailed
 from drills.faults.secret import used_by
 from drills.kube import Kube, Manifest, present, statefulset_ready
 from drills.procedures.velero import Backup, Velero
@@ -24,32 +24,6 @@ from drills.redaction import keep_secret
 RECIPIENT = "drills@drills.invalid"
 READY_WITHIN_S = 120.0
 _SERVERS_OWN = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "ownerReferences")
-
-
-class Bucket(Protocol):
-    """A bucket of an object store, outside the cluster."""
-
-    @property
-    def bucket(self) -> str:
-        """Its name."""
-        ...
-
-    def client(self) -> Any:  # noqa: ANN401 - boto3 makes its client classes at run time
-        """Return a boto3 S3 client."""
-        ...
-
-
-@dataclass(frozen=True)
-class Export:
-    """An encrypted export of Secrets in the object store.
-
-    Attributes:
-        key: the object's key.
-        sha256: digest of the encrypted file.
-    """
-
-    key: str
-    sha256: str
 
 
 class Secrets:
@@ -155,7 +129,7 @@ class Secrets:
         """
         self._gpg("--quick-generate-key", RECIPIENT, "future-default", "default", "never", fails_as=EnvironmentFailed)
 
-    def export(self) -> Export:
+    def export(self) -> Stored:
         """Export the Secrets, encrypt them, and put the file into the object store; notes the recovery point.
 
         Raises:
@@ -172,14 +146,11 @@ class Secrets:
                 input=text, fails_as=EnvironmentFailed,
             )  # fmt: skip
             content = file.read_bytes()
-        export = Export(
-            f"secrets/{self._namespace}-{taken.utc:%Y%m%dT%H%M%SZ}.json.gpg", hashlib.sha256(content).hexdigest()
-        )
-        self._store.client().put_object(Bucket=self._store.bucket, Key=export.key, Body=content)
+        export = put(self._store, f"secrets/{self._namespace}-{taken.utc:%Y%m%dT%H%M%SZ}.json.gpg", content)
         self._drill.backup("gpg-export", export.key, taken, sha256=export.sha256, secrets=len(found), size=len(content))
         return export
 
-    def import_(self, export: Export) -> None:
+    def import_(self, export: Stored) -> None:
         """Fetch an export, decrypt it and apply it.
 
         Raises:
@@ -192,11 +163,7 @@ class Secrets:
             with self._drill.step(
                 "fetch the export", f"aws s3 cp s3://{self._store.bucket}/{export.key} secrets.json.gpg"
             ):
-                answer = self._store.client().get_object(Bucket=self._store.bucket, Key=export.key)
-                encrypted.write_bytes(answer["Body"].read())
-                found = hashlib.sha256(encrypted.read_bytes()).hexdigest()
-                if found != export.sha256:
-                    raise ProcedureFailed(f"{export.key} has sha256 {found}, not {export.sha256}")
+                encrypted.write_bytes(fetch(self._store, export))
             with self._drill.step("decrypt it", "gpg --decrypt --output secrets.json secrets.json.gpg"):
                 self._gpg("--output", str(plain), "--decrypt", str(encrypted))
             with self._drill.step("apply it", "kubectl apply --filename secrets.json"):

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from drills.bucket import ListedBucket
 from drills.clock import Instant
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed, ProcedureFailed
@@ -21,23 +22,6 @@ from drills.procedures.jobs import CronJobs
 NAME, NAMESPACE = "etcd-snapshot", "kube-system"
 RUN_WITHIN_S = 180.0
 _STAMP = "%Y%m%dT%H%M%SZ"
-
-
-class Store(Protocol):
-    """The object store that snapshots are kept in, outside the cluster."""
-
-    @property
-    def bucket(self) -> str:
-        """The bucket's name."""
-        ...
-
-    def client(self) -> Any:  # noqa: ANN401 - boto3 makes its client classes at run time
-        """Return a boto3 S3 client."""
-        ...
-
-    def keys(self, prefix: str) -> list[str]:
-        """Return the keys of all objects under a prefix."""
-        ...
 
 
 class Machine(OpenNode, Protocol):
@@ -52,8 +36,8 @@ class SnapshotJob:
     """The CronJob that saves etcd's snapshots, and what it has saved."""
 
     def __init__(
-        self, drill: Drill, kube: Kube, jobs: CronJobs, store: Store, manifests: Iterable[Manifest], *, prefix: str,
-        keep_days: int,
+        self, drill: Drill, kube: Kube, jobs: CronJobs, store: ListedBucket, manifests: Iterable[Manifest], *,
+        prefix: str, keep_days: int,
     ) -> None:  # fmt: skip
         """Install the CronJob.
 

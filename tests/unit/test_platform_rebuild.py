@@ -10,13 +10,14 @@ import pytest
 import yaml
 from drills.fixtures.workloads import manifest
 
+from drills.bucket import Stored
 from drills.commands import Commands
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed, ProcedureFailed, WaitTimeout, WriteRefused
 from drills.history import History
 from drills.kube import Kube
 from drills.objectives import Objective
-from drills.procedures.platform import Builder, DirectoryBackup, PlatformRebuild, Saved, recovered
+from drills.procedures.platform import Builder, PlatformRebuild, Saved, recovered
 
 from .fake_apiserver import CUSTOM, FakeApiServer
 
@@ -187,7 +188,7 @@ def test_what_kubectl_refuses_is_the_procedures_failure_or_the_environments(stag
 
 def saved(stage, content=LDIF):
     stage.store.objects["directory/shop.ldif"] = content.encode()
-    return Saved(None, DirectoryBackup("directory/shop.ldif", hashlib.sha256(LDIF.encode()).hexdigest()))
+    return Saved(None, Stored("directory/shop.ldif", hashlib.sha256(LDIF.encode()).hexdigest()))
 
 
 def test_the_directory_is_loaded_before_argo_cd_knows_of_it(stage, api):
