@@ -100,6 +100,9 @@ class Locations:
             self._velero.run("backup-location", "get", timeout_s=30)
         if self._drill.leaves_out("procedure"):
             return
+        # Velero takes no second default beside the first, and unsets none by itself.
+        with self._drill.step("unset the default location", f"velero backup-location set {FIRST} --default=false"):
+            self._velero.run("backup-location", "set", FIRST, "--default=false", timeout_s=30)
         with self._drill.step("make the second location the default", f"velero backup-location set {SECOND} --default"):
             self._velero.run("backup-location", "set", SECOND, "--default", timeout_s=30)
 
@@ -171,7 +174,8 @@ class Locations:
             self._set("ReadWrite")
             self._held = False
         if self._second is not None:
-            self._velero.run("backup-location", "set", FIRST, "--default", timeout_s=30, fails_as=EnvironmentFailed)
+            for name, default in ((SECOND, "--default=false"), (FIRST, "--default")):
+                self._velero.run("backup-location", "set", name, default, timeout_s=30, fails_as=EnvironmentFailed)
             self._velero.run("backup-location", "delete", SECOND, "--confirm", timeout_s=60, fails_as=EnvironmentFailed)
             self._second = None
         self._wait_until_usable(FIRST, USABLE_WITHIN_S)
