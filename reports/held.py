@@ -17,6 +17,7 @@ from drills.errors import UsageError
 from drills.record import write_atomically
 from drills.verdicts import Verdict
 
+from .scenario_table import exit_code
 from .view import View, read_run
 
 NOT_HELD = "-"
@@ -113,12 +114,7 @@ def named(arguments: Sequence[str]) -> tuple[Path, Path, list[Path]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rewrite the document named first and the sample named second from the evidence; returns the exit code."""
-    try:
-        rewrite(*named(sys.argv[1:] if arguments is None else arguments))
-    except UsageError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    return exit_code(lambda: rewrite(*named(sys.argv[1:] if arguments is None else arguments)))
 
 
 if __name__ == "__main__":

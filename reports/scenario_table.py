@@ -6,7 +6,7 @@ rewrites what stands between the two markers. Exit codes: 0 done, 2 bad input.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from drills.errors import UsageError
@@ -83,8 +83,13 @@ def parts(document: Path, begin: str = BEGIN, end: str = END) -> tuple[str, str,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rewrite the table of the document named first from the run named second; returns the exit code."""
+    return exit_code(lambda: rewrite(*named(sys.argv[1:] if arguments is None else arguments)))
+
+
+def exit_code(work: Callable[[], None]) -> int:
+    """Do what a command line asks for; return 0, or say what is wrong with it and return 2."""
     try:
-        rewrite(*named(sys.argv[1:] if arguments is None else arguments))
+        work()
     except UsageError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

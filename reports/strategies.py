@@ -15,7 +15,7 @@ from drills.record import write_atomically
 from drills.verdicts import Verdict
 
 from .palette import VERDICT_WORD
-from .scenario_table import named, parts
+from .scenario_table import exit_code, named, parts
 from .view import View, read_run
 from .words import NEVER, NOT_MEASURED, bounds, objective, seconds
 
@@ -83,12 +83,7 @@ def rewrite(document: Path, run: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rewrite the table of the document named first from the run named second; returns the exit code."""
-    try:
-        rewrite(*named(sys.argv[1:] if arguments is None else arguments))
-    except UsageError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    return exit_code(lambda: rewrite(*named(sys.argv[1:] if arguments is None else arguments)))
 
 
 def _compared(view: View) -> Compared:
