@@ -18,13 +18,14 @@ from .view import View, read_run
 from .words import NEVER, NOT_MEASURED, bounds, objective, seconds
 
 BEGIN, END = "<!-- scenarios -->", "<!-- /scenarios -->"
-_COLUMNS = ("Disaster", "Runbook", "Verdict", "RTA / RTO", "RPA / RPO", "Acknowledged writes lost")
+_COLUMNS = ("Disaster", "Runbook", "Verdict", "RTA / RTO", "RPA / RPO", "Acknowledged writes lost", "Held in")
 
 
 def table(evidence_run: Path) -> str:
     """Lay out the records of a run, or of the sample, as a Markdown table: a row a drill, scenario by scenario.
 
-    Scenario and runbook are links as the records name them: relative to the repository's root.
+    Scenario and runbook are links as the records name them: relative to the repository's root. A drill is held from its
+    set-up on; the first that needs a cluster waits for it, and those after it do not.
 
     Raises:
         UsageError: the directory holds no record, one that cannot be read, or one of a sabotaged drill, which says
@@ -120,6 +121,7 @@ def _row(view: View) -> tuple[str, ...]:
         f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s, never)} / {objective(view.rto_s)}",
         "no data at stake" if no_data else f"{seconds(view.rpa_s)} / {objective(view.rpo_s)}",
         "no data at stake" if no_data else f"{_count(lost)} of {_count(acknowledged)}",
+        NOT_MEASURED if view.held_s is None else seconds(round(view.held_s)),
     )
 
 

@@ -304,9 +304,15 @@ class View:
         """When the drill began; none when the record does not say."""
         return instant(self.record.get("started_utc"))
 
+    @cached_property
+    def held_s(self) -> float | None:
+        """How long holding the drill took in seconds, its set-up included; none when the record does not say."""
+        ended = instant(self.record.get("ended_utc"))
+        return (ended - self.started).total_seconds() if ended and self.started else None
+
     @property
     def duration_s(self) -> float:
-        """How long the drill took in seconds.
+        """How long the drill took in seconds, from its first phase on.
 
         From its phases, which the monotonic clock timed; the UTC stamps are the fallback, for they move with the wall
         clock.
@@ -314,8 +320,7 @@ class View:
         phases = self.phases
         if len(phases) > 1:
             return phases[-1].t_s - phases[0].t_s
-        ended = instant(self.record.get("ended_utc"))
-        return max(0.0, (ended - self.started).total_seconds()) if ended and self.started else 0.0
+        return max(0.0, self.held_s or 0.0)
 
 
 @dataclass(frozen=True)

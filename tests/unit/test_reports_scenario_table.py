@@ -28,7 +28,7 @@ def cells(line):
 
 def test_a_row_a_drill_with_the_records_figures(run):
     head, rule, *rows = [cells(line) for line in table(run).splitlines()]
-    assert head[2:] == ["Verdict", "RTA / RTO", "RPA / RPO", "Acknowledged writes lost"]
+    assert head[2:] == ["Verdict", "RTA / RTO", "RPA / RPO", "Acknowledged writes lost", "Held in"]
     assert set(rule) == {"---"}
     by_runbook = {row[1]: row for row in rows}
     assert sorted(by_runbook) == [
@@ -48,7 +48,7 @@ def test_a_row_a_drill_with_the_records_figures(run):
 def test_what_a_title_holds_breaks_neither_the_table_nor_the_link(run):
     (line,) = [line for line in table(run).splitlines() if "namespace-restore" in line]
     assert line.startswith(r"| [A \| B (with 10 s)](scenarios/test_namespace_deletion.py) |")
-    assert len(cells(line)) == 6
+    assert len(cells(line)) == 7
 
 
 def changed(tmp_path, change):
@@ -65,7 +65,15 @@ def test_without_data_at_stake_nothing_is_said_of_writes(tmp_path):
         record["objective"]["rpo_s"] = record["achieved"]["rpa_s"] = None
         record["achieved"]["writes"]["acknowledged"] = 0
 
-    assert changed(tmp_path, no_data)[4:] == ["no data at stake", "no data at stake"]
+    assert changed(tmp_path, no_data)[4:6] == ["no data at stake", "no data at stake"]
+
+
+def test_how_long_a_drill_was_held_is_from_its_set_up_to_its_end(tmp_path):
+    def known(record):
+        record["started_utc"], record["ended_utc"] = "2026-11-22T00:00:00.000Z", "2026-11-22T00:03:20.400Z"
+
+    assert changed(tmp_path / "known", known)[6] == "3 min 20 s"
+    assert changed(tmp_path / "unknown", lambda record: record.pop("ended_utc"))[6] == "not measured"
 
 
 def test_data_that_was_never_read_back_is_not_shown_as_kept(tmp_path):
