@@ -21,6 +21,7 @@ from drills.waiting import wait_until
 
 JOINING = "/etc/kubernetes/etcd.yaml.joining"
 CAUGHT_UP_WITHIN_S = 240.0
+ADDED_WITHIN_S = 60.0
 STOP_API = """{ api=$(crictl ps --quiet --name '^kube-apiserver$'); [ -z "$api" ] || crictl stop --timeout=5 $api; }"""
 
 
@@ -90,7 +91,12 @@ class EtcdMembers:
     def _join(self, node: OpenNode, via: OpenNode) -> None:
         peer = self._peer(node)
         with self._drill.step(f"add {node.name} as a new member", f"etcdctl member add {node.name} --peer-urls={peer}"):
-            said = self._etcdctl(via, "member", "add", node.name, f"--peer-urls={peer}")
+            said = wait_until(
+                lambda: self._add(node.name, peer, via),
+                what=f"etcd takes {node.name} as a new member: all that it has connected for 5 s",
+                within_s=self._drill.at_most(ADDED_WITHIN_S),
+                every_s=1.0,
+            )
             cluster = re.search(r'ETCD_INITIAL_CLUSTER="([^"]+)"', said)
             if cluster is None:
                 raise ProcedureFailed(f"etcdctl member add named no initial cluster:\n{said}")
@@ -109,6 +115,19 @@ class EtcdMembers:
             self._run(node, "sh", "-c", script)
         with self._drill.step(f"wait until {node.name} has caught up", "etcdctl endpoint health", by="kubernetes"):
             self._caught_up(node)
+
+    def _add(self, name: str, peer: str, via: OpenNode) -> str | None:
+        """Add a member and return what etcdctl says; none while etcd refuses, as it does for 5 s after another joined.
+
+        The rule is etcd's own: --strict-reconfig-check, on by default.
+        """
+        argv = [*via.enter, *_etcdctl("member", "add", name, f"--peer-urls={peer}")]
+        done = self._drill.commands.run(argv, env=via.environment, timeout_s=60.0, check=False)
+        if done.returncode == 0:
+            return done.stdout
+        if "unhealthy cluster" in done.stderr:
+            return None
+        raise ProcedureFailed(f"etcdctl member add {name}: rc={done.returncode}\n{done.stderr.strip()[-1000:]}")
 
     def _caught_up(self, node: OpenNode) -> None:
         wait_until(
