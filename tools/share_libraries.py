@@ -8,14 +8,12 @@ components agree, a first build on a new machine compiles a quarter less. Run it
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 from drills.fixtures.images import definition
-from drills.fixtures.toolchain import go
+from drills.fixtures.toolchain import GO_ALONE, go, run
 
 KEPT = {
     "containerd": ("github.com/containerd/", "k8s.io/cri-api"),
@@ -60,7 +58,6 @@ def behind(components: dict[str, dict[str, str]], name: str) -> dict[str, str]:
 
 def main() -> int:
     """Raise what is behind until nothing is; return 0."""
-    environment = {**os.environ, "GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "local"}
     directories = {one.name: one.directory for one in definition.base() if one.builds}
     while True:
         modules = {name: required(directory) for name, directory in directories.items()}
@@ -72,7 +69,7 @@ def main() -> int:
                 sys.stdout.write(f"{name}: {module} {modules[name][module]} -> {version}\n")
             if wanted:
                 for arguments in (["get", *(f"{m}@{v}" for m, v in wanted.items())], ["mod", "tidy"]):
-                    subprocess.run([str(go()), *arguments], cwd=directory, env=environment, check=True)
+                    run([str(go()), *arguments], timeout_s=600, cwd=directory, env=GO_ALONE)
 
 
 if __name__ == "__main__":
