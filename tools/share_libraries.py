@@ -23,7 +23,7 @@ KEPT = {
 controllers, is not known to work with them."""
 
 _REPLACEMENT = re.compile(r"^replace (\S+) => \1 (v\S+)", re.MULTILINE)
-_REQUIREMENT = re.compile(r"^\s+(\S+) (v\S+)", re.MULTILINE)
+_REQUIREMENT = re.compile(r"^(?:require\s+|\s+)(\S+) (v\S+)", re.MULTILINE)
 _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-(\S+))?")
 
 
