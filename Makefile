@@ -29,7 +29,8 @@ test: times setup
 	@$(STAGE) lint $(BIN)/ruff check --quiet .
 	@$(STAGE) format $(BIN)/ruff format --quiet --check .
 	@$(STAGE) types $(BIN)/mypy --no-error-summary
-	@$(STAGE) "unit and plugin tests" $(BIN)/pytest -q -n 2 --dist loadfile tests/unit tests/fixtures tests/plugin
+	@# Three, on two cores as well: some of these tests wait for a clock.
+	@$(STAGE) "unit and plugin tests" $(BIN)/pytest -q -n 3 --dist loadfile tests/unit tests/fixtures tests/plugin
 	@$(STAGE) "unit tests, other client" env PYTHON=$(BIN)/python tests/clients.sh
 	@$(STAGE) "packaging tests" $(BIN)/pytest -q tests/packaging
 	@$(STAGE) "images" $(BIN)/drills images get
@@ -46,7 +47,9 @@ $(VENV)/ready: requirements.txt pyproject.toml tools/system-packages.sh
 	@$(STAGE) "system packages" env PYTHON=$(PYTHON) tools/system-packages.sh
 	@echo "Setting up $(VENV) with the pinned Python packages"
 	@$(STAGE) "virtual environment" $(PYTHON) -m venv --clear $(VENV)
-	@$(STAGE) "Python packages" $(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@$(STAGE) "Python packages" $(BIN)/pip install --quiet --disable-pip-version-check --no-compile \
+		--requirement requirements.txt
+	@$(STAGE) "bytecode" $(BIN)/python -m compileall -q -j 0 $(VENV)/lib
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
