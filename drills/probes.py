@@ -351,7 +351,9 @@ class Sampler:
         self._stopping = asyncio.Event()
         self._ready.set()
         most = max(math.ceil(state.probe.timeout_s / state.probe.interval_s) for state in self._states.values()) + 2
-        self._loop.set_default_executor(ThreadPoolExecutor(min(most, 64), thread_name_prefix="probe"))
+        self._loop.set_default_executor(
+            ThreadPoolExecutor(min(most, 64), thread_name_prefix="probe", initializer=precedence.take)
+        )
         beat = asyncio.create_task(self._beat())
         try:
             async with asyncio.TaskGroup() as group:
