@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from drills.fixtures import gc, toolchain
-from drills.fixtures.engine import Engine
+from drills.fixtures.engine import Engine, mount_points
 from drills.fixtures.paths import state_dir
 
 
@@ -34,7 +34,7 @@ def footprint(engine: Engine) -> Footprint:
         networks=_words(engine, "network", "ls", "--format", "{{.Name}}"),
         volumes=_words(engine, "volume", "ls", "--format", "{{.Name}}"),
         processes=frozenset(map(str, gc.orphans())) | _shims(),
-        mounts=frozenset(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
+        mounts=frozenset(mount_points(Path("/proc/self/mountinfo").read_text())),
         directories=frozenset(path.name for path in (state_dir() / "runs").glob("*")),
     )
 

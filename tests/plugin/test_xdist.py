@@ -4,6 +4,7 @@ import signal
 
 import matplotlib as mpl
 import pytest
+from drills.fixtures.network import process_identity
 
 from drills.history import History
 
@@ -81,6 +82,27 @@ def test_a_worker_that_dies_takes_its_drill_along_and_no_pass(session_of):
     start, end = session.log
     assert (start["event"], end["event"]) == ("start", "end")
     assert end["verdicts"] == {"outage": "INCONCLUSIVE"}
+
+
+def test_what_a_worker_that_dies_leaves_is_removed(session_of, tmp_path):
+    dies = f"""
+import subprocess
+from pathlib import Path
+
+from drills.fixtures.engine import PROCESS_VARIABLE
+from drills.fixtures.network import process_identity
+
+@pytest.mark.drill(rto='30s')
+def test_outage(drill):
+    left = subprocess.Popen(["sleep", "600"], env={{**os.environ, PROCESS_VARIABLE: process_identity()}})
+    Path({str(tmp_path / "left")!r}).write_text(str(left.pid))
+    os._exit(0)
+"""
+    session = session_of(dies, "-n", "1", "--max-worker-restart", "0")
+    assert session.code == 3
+    pid = int((tmp_path / "left").read_text())
+    assert f"drills: removed after a worker that was killed: process {pid}: sleep 600" in session.output
+    assert not process_identity(pid)
 
 
 def test_a_worker_that_takes_over_joins_the_same_run(session_of):
