@@ -1,8 +1,10 @@
 """The README's table of scenarios: what the drills of one committed run achieved, so that no figure is typed by hand.
 
     python -m drills.reports.scenario_table README.md docs/sample
+    python -m drills.reports.scenario_table docs/drill-all.md evidence/RUN
 
-rewrites what stands between the two markers. Exit codes: 0 done, 2 bad input.
+rewrites what stands between the two markers. A document is named from the repository's root, like the files that the
+table links to. Exit codes: 0 done, 2 bad input.
 """
 
 import sys
@@ -21,11 +23,14 @@ BEGIN, END = "<!-- scenarios -->", "<!-- /scenarios -->"
 _COLUMNS = ("Disaster", "Runbook", "Verdict", "RTA / RTO", "RPA / RPO", "Acknowledged writes lost", "Held in")
 
 
-def table(evidence_run: Path) -> str:
+def table(evidence_run: Path, root: str = "") -> str:
     """Lay out the records of a run, or of the sample, as a Markdown table: a row a drill, scenario by scenario.
 
-    Scenario and runbook are links as the records name them: relative to the repository's root. A drill is held from its
-    set-up on; the first that needs a cluster waits for it, and those after it do not.
+    A drill is held from its set-up on; the first that needs a cluster waits for it, and those after it do not.
+
+    Args:
+        evidence_run: the run's directory, or the sample's.
+        root: what leads from the document to the repository's root, from which records name scenario and runbook.
 
     Raises:
         UsageError: the directory holds no record, one that cannot be read, or one of a sabotaged drill, which says
@@ -45,7 +50,7 @@ def table(evidence_run: Path) -> str:
             )
     if not views:
         raise UsageError(f"{evidence_run}: found no record.json below it; accepted: a run that left one")
-    rows = [_COLUMNS, tuple("---" for _ in _COLUMNS), *(_row(view) for view in views)]
+    rows = [_COLUMNS, tuple("---" for _ in _COLUMNS), *(_row(view, root) for view in views)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
 
 
@@ -57,7 +62,8 @@ def rewrite(document: Path, evidence_run: Path) -> None:
 
     """
     head, _, foot = parts(document)
-    write_atomically(document, f"{head}{BEGIN}\n{table(evidence_run)}\n{END}{foot}")
+    root = "" if document.is_absolute() else "../" * len(document.parent.parts)
+    write_atomically(document, f"{head}{BEGIN}\n{table(evidence_run, root)}\n{END}{foot}")
 
 
 def parts(document: Path, begin: str = BEGIN, end: str = END) -> tuple[str, str, str]:
@@ -109,14 +115,14 @@ def named(arguments: Sequence[str]) -> tuple[Path, Path]:
     return Path(arguments[0]), Path(arguments[1])
 
 
-def _row(view: View) -> tuple[str, ...]:
+def _row(view: View, root: str) -> tuple[str, ...]:
     runbook = view.text("runbook")
     acknowledged, lost = view.writes("acknowledged"), view.writes("lost")
     no_data = view.rpo_s is None and not acknowledged
     never = NEVER if view.verdict is Verdict.MISSED and not view.phase("restored") else NOT_MEASURED
     return (
-        _link(view.title, view.scenario),
-        _link(Path(runbook).stem, runbook) if runbook else "none named",
+        _link(view.title, root, view.scenario),
+        _link(Path(runbook).stem, root, runbook) if runbook else "none named",
         VERDICT_WORD[view.verdict],
         f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s, never)} / {objective(view.rto_s)}",
         "no data at stake" if no_data else f"{seconds(view.rpa_s)} / {objective(view.rpo_s)}",
@@ -125,9 +131,9 @@ def _row(view: View) -> tuple[str, ...]:
     )
 
 
-def _link(text: str, target: str) -> str:
+def _link(text: str, root: str, target: str) -> str:
     words = _cell(text).replace("[", "(").replace("]", ")")  # a parametrized drill's title ends in "[its parameters]"
-    return f"[{words}]({target})" if target else words
+    return f"[{words}]({root}{target})" if target else words
 
 
 def _cell(text: str) -> str:

@@ -7,11 +7,14 @@ import pytest
 from .conftest import Held, hold
 from .test_founding_drills import ALL, ETCD, NAMESPACE, NODE
 
+# Twins say nothing of times, so they may share the machine, and drills that do must not come in each other's way.
+TWO_AT_A_TIME = ("-n", "2", "--dist", "loadfile")
+
 
 @pytest.fixture(scope="module")
 def without_fault(tmp_path_factory: pytest.TempPathFactory) -> Held:
     return hold(
-        "--drill-sabotage", "fault", "--drill-damage-within", "5s",
+        "--drill-sabotage", "fault", "--drill-damage-within", "5s", *TWO_AT_A_TIME,
         evidence=tmp_path_factory.mktemp("without-fault"),
     )  # fmt: skip
 
@@ -19,7 +22,7 @@ def without_fault(tmp_path_factory: pytest.TempPathFactory) -> Held:
 @pytest.fixture(scope="module")
 def without_procedure(tmp_path_factory: pytest.TempPathFactory) -> Held:
     return hold(
-        "--drill-sabotage", "procedure", "--drill-recovered-within", "30s",
+        "--drill-sabotage", "procedure", "--drill-recovered-within", "30s", *TWO_AT_A_TIME,
         evidence=tmp_path_factory.mktemp("without-procedure"),
     )  # fmt: skip
 

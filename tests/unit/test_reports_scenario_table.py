@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from drills.reports.scenario_table import BEGIN, END, main, parts, rewrite, table
@@ -122,6 +123,18 @@ def test_rewriting_changes_what_stands_between_the_markers_and_nothing_else(tmp_
     assert parts(document)[1] == table(run)
     rewrite(document, run)
     assert document.read_text() == DOCUMENT.replace("old", table(run)), "a second time changes nothing"
+
+
+def test_a_document_in_a_folder_links_to_what_lies_outside_it(tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    document = Path("docs", "all.md")
+    document.parent.mkdir()
+    document.write_text(DOCUMENT)
+    rewrite(document, run)
+    rows = document.read_text().split(BEGIN)[1].split(END)[0]
+    assert "](../scenarios/test_namespace_deletion.py)" in rows
+    assert "](../docs/runbooks/etcd-restore.md)" in rows
+    assert rows.strip() == table(run, "../")
 
 
 @pytest.mark.parametrize(
