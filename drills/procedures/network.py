@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drills.drill import Drill
-from drills.errors import ProcedureFailed
+from drills.errors import ProcedureFailed, WaitTimeout
 from drills.faults.network import CHAINS, TABLE, TIMER
 from drills.kube import Kube, KubeError, daemonset_ready, deployment_available, node_ready
 from drills.nodes import OpenNode
@@ -19,6 +19,8 @@ NOBODY = {"drills.dev/nowhere": "yes"}
 BACK_WITHIN_S = 120.0
 DOUBLES_WITHIN_S = 90.0
 """kubelet hears that they are deleted, and gives them their 30 s of grace."""
+FOUND_WITHIN_S = 30.0
+"""kube-proxy follows within seconds; getent gives up after ten."""
 PROXIES_WITHIN_S = 300.0
 """One node after the other, and a wedged kube-proxy takes its 30 s of grace on each."""
 
@@ -180,17 +182,28 @@ class Network:
     def names_resolve(self, namespace: str, workload: str) -> None:
         """Check that a pod resolves the API server's name, as every pod's resolver does.
 
+        A DNS server is ready before every node's kube-proxy leads to it, so the name is looked up until it is found.
+
         Args:
             namespace: the pod's.
             workload: what to enter, such as "deployment/web".
         """
         name = "kubernetes.default.svc.cluster.local"
         command = ["-n", namespace, "exec", workload, "--", "getent", "hosts", name]
-        with self._drill.step("look a name up from a pod", f"kubectl {' '.join(command)}"):
+        answers: list[str] = []
+
+        def found() -> bool:
             done = self._drill.commands.run([*self._kubectl, *command], timeout_s=30, check=False)
-        self._drill.check(
-            f"a pod resolves {name}", done.returncode == 0, "an address", done.stdout.strip() or done.stderr.strip()
-        )
+            answers.append(done.stdout.strip() or done.stderr.strip())
+            return done.returncode == 0
+
+        resolved = True
+        with self._drill.step("look a name up from a pod", f"kubectl {' '.join(command)}"):
+            try:
+                wait_until(found, what=f"{name} is found", within_s=self._drill.at_most(FOUND_WITHIN_S), every_s=1.0)
+            except WaitTimeout:  # the check below says so, with the last answer
+                resolved = False
+        self._drill.check(f"a pod resolves {name}", resolved, "an address", answers[-1])
 
     def _is_cut(self, node: OpenNode) -> bool:
         listed = self._drill.commands.run(
