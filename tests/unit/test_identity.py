@@ -539,6 +539,27 @@ def test_a_replica_that_tells_no_state_cannot_be_compared_with(make, tmp_path): 
         server.seed_again("identity-1")
 
 
+def test_openldap_is_begun_when_each_replica_has_what_is_changed_on_either(make, tmp_path):  # noqa: F811
+    _, shell, _, server = openldap(make(), tmp_path)
+    before, one_way, both_ways = CSN.format("000"), CSN.format("001"), CSN.format("001") + CSN.format("002")
+    seen = iter([before, before, one_way, both_ways, *[both_ways] * 5])
+    ask, changed = shell.run, []
+
+    def run(argv, **options):
+        words = " ".join(argv)
+        if "contextCSN" in words:
+            shell.answers["contextCSN"] = next(seen)
+        elif "ldapmodify" in words:
+            changed.append((argv[7], options["input"].splitlines()[-1]))
+        return ask(argv, **options)
+
+    shell.run = run
+    server.begin("dn: dc=drills")
+    assert [replica for replica, _ in changed] == ["identity-0", "identity-1"] * 2
+    assert len(set(changed)) == 4, "a change that changes nothing is not replicated"
+    assert list(seen) == [both_ways], "looked until both had both, then once more"
+
+
 def test_openldap_is_restored_while_no_replica_runs(make, tmp_path):  # noqa: F811
     drill = make()
     kube, _, bucket, server = openldap(drill, tmp_path)
