@@ -24,10 +24,7 @@ BASE = "dc=drills,dc=test"
 SERVER_IDS = (1, 2)
 """By which the replicas sign their changes, as their configurations say."""
 
-CHANGE = (
-    f'ldapmodify -x -H ldap://127.0.0.1:1389 -D "cn=admin,{BASE}"'
-    """ -w "$(sed -n 's/^rootpw "\\(.*\\)"$/\\1/p' /etc/identity/common.conf)\""""
-)
+CHANGE = f"ldapmodify -x -H ldap://127.0.0.1:1389 -D cn=admin,{BASE} -y /etc/identity/password"
 """Changes what it reads as LDIF, as the directory's administrator, whose password stays in the pod."""
 
 READY_WITHIN_S = 180.0
@@ -220,7 +217,7 @@ class OpenLDAP(IdentityServer):
         for round_ in range(2):
             for replica in REPLICAS:
                 change = f"dn: {BASE}\nchangetype: modify\nreplace: description\ndescription: {replica}, {round_}\n"
-                self._run("exec", "-i", replica, "--", "sh", "-ec", CHANGE, text=change, fails_as=EnvironmentFailed)
+                self._run("exec", "-i", replica, "--", *CHANGE.split(), text=change, fails_as=EnvironmentFailed)
             wait_until(
                 self._all_alike, what="every replica has what was changed on each", within_s=READY_WITHIN_S, every_s=0.2
             )
