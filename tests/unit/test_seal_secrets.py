@@ -8,6 +8,8 @@ import re
 import urllib.parse
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from drills import commands, genuine, history, keys, record, redaction, runs, seal
 from drills.clock import FakeClock
@@ -98,6 +100,28 @@ def test_every_form_is_found_and_would_have_leaked(known, name, text):
     assert not leaks(known.clean(text).encode(), SECRET)
     assert not leaks(known.clean_bytes(text.encode()), SECRET)
     assert "[redacted]" in known.clean(text)
+
+
+SPELLINGS = (
+    str, str, str, lambda one: f"\\{one}", lambda one: f"\\\\{one}", lambda one: f"%{ord(one):02x}",
+    lambda one: f"%{ord(one):02X}", lambda one: f"\\u{ord(one):04x}", lambda one: f"\\\\U{ord(one):04X}",
+    lambda one: f"&#{ord(one)};", lambda one: f"&#00{ord(one)};", lambda one: f"&#X{ord(one):x};", html.escape,
+)  # fmt: skip
+
+
+@settings(deadline=None)  # each secret's pattern is compiled, which takes its time on a busy machine
+@given(
+    spelled=st.lists(
+        st.tuples(st.characters(min_codepoint=0x20, max_codepoint=0x7E), st.sampled_from(SPELLINGS)), min_size=12
+    ),
+    before=st.sampled_from(["", "%", "%a", "\\", "\\u00", "&", "&#", "&amp;", "%41", "&#65;"]),
+)
+def test_characters_may_be_spelled_each_in_its_own_way(spelled, before):
+    secret = "".join(character for character, _ in spelled)
+    text = (before + "".join(spell(character) for character, spell in spelled)).encode()
+    secrets = Secrets()
+    secrets.register(secret)
+    assert redaction.MARK in secrets.clean_bytes(text)
 
 
 def test_random_secrets_at_random_places(known):
