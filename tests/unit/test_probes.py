@@ -239,7 +239,8 @@ def test_readings_go_before_everybody_elses_work_where_the_system_permits_it():
         sampler.wait_for_good("priority", 1, 10)
     first = (os.SCHED_RR | os.SCHED_RESET_ON_FORK, precedence.NICE)
     assert seen[0][0] == (first if os.geteuid() == 0 else before)
-    assert seen[0][1] == before, "what a reading starts stays as it was"
+    anybody = (os.SCHED_OTHER, 0)  # what the reset makes of it, also where these tests run with a niceness of their own
+    assert seen[0][1] == (anybody if os.geteuid() == 0 else before), "what a reading starts begins as anybody else"
     assert standing() == before, "and so do the drill itself, and the commands that it runs"
 
 
