@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from drills.keys import PublicKeys
 from drills.seal import Options, Sealed, seal
 from drills.waiting import wait_until
 
+from ..ports import kept_port
 from ..unit.samples import Story, write_run
 
 SHORT = Story(steady_s=3.0, bad_until_s=2.0, after_s=3.0, backup_before_s=1.0, rto_s=60.0)
@@ -68,10 +68,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     place = tmp_path_factory.mktemp("server")
     for name in ("data", "versions"):
         (place / name).mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    with (place / "log").open("wb") as log, pytest.MonkeyPatch.context() as patch:
+    with kept_port() as port, (place / "log").open("wb") as log, pytest.MonkeyPatch.context() as patch:
+        address = f"127.0.0.1:{port}"
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
         patch.setenv("AWS_ACCESS_KEY_ID", "drills")

@@ -21,6 +21,7 @@ from drills.kube import Kube
 from drills.ledger import GENESIS, Row
 from drills.stores import GRACE_S, ConfigMapLedger, MissingData, PostgresLedger
 
+from ..ports import kept_port
 from .fake_apiserver import Answer, FakeApiServer
 
 SLACK_S = GRACE_S + 0.5
@@ -40,17 +41,15 @@ ROWS = chain(9)
 class Postgres:
     """A throw-away server on loopback, run as another user where this one is root."""
 
-    def __init__(self, binaries: Path) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="drills-pg-"))
+    def __init__(self, binaries: Path, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
         self._binaries = binaries
         self._as: list[str] = []
         if os.geteuid() == 0:
             account = pwd.getpwnam("postgres")
             os.chown(self.folder, account.pw_uid, account.pw_gid)
             self._as = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
         self._run("initdb", "-D", "data", "-U", "admin", "--auth-local=trust", "--auth-host=scram-sha-256", "-N")
         with (self.folder / "data" / "postgresql.conf").open("a") as settings:
             settings.write(f"listen_addresses='127.0.0.1'\nport={self.port}\nunix_socket_directories='{self.folder}'\n")
@@ -95,10 +94,10 @@ def postgres():
     binaries = postgres_binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL server binaries (initdb) on this machine; Debian: apt-get install postgresql")
-    server = Postgres(binaries)
-    yield server
-    server.stop()
-    shutil.rmtree(server.folder, ignore_errors=True)
+    with kept_port() as port, tempfile.TemporaryDirectory(prefix="drills-pg-") as folder:
+        server = Postgres(binaries, Path(folder), port)
+        yield server
+        server.stop()
 
 
 class Relay:
