@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from base64 import b64encode
+from dataclasses import dataclass
 from html import unescape
 from html.entities import html5
 from pathlib import Path
@@ -25,13 +26,28 @@ _ENTITY = re.compile(rb"&(#[xX]?)?0*([0-9A-Za-z]{1,32});")
 _CONTROL = {"\b": b"b", "\f": b"f", "\n": b"n", "\r": b"r", "\t": b"t"}
 
 
+@dataclass(frozen=True)
+class _Sought:
+    """A secret as texts are searched for it.
+
+    The pattern finds it in every spelling, and takes its time: with the passwords of 74 drills, ten minutes in the
+    files of their run. So it is asked only where the secret can be. If every character of a plain one stands there as
+    itself, backslashes left aside, so does the secret; else one of them is escaped.
+    """
+
+    pattern: re.Pattern[bytes]
+    plain: bool
+    raw: bytes
+    characters: frozenset[str]
+
+
 class Secrets:
     """The secrets of this process, in all the forms in which they are looked for."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: set[str] = set()
-        self._patterns: tuple[tuple[str, re.Pattern[bytes]], ...] = ()
+        self._sought: tuple[_Sought, ...] = ()
         self._encoded: tuple[bytes, ...] = ()
         self._shared: Path | None = None
 
@@ -50,7 +66,7 @@ class Secrets:
                 return
             self._known.add(secret)
             # The longest first: what holds another secret must not be left half readable.
-            self._patterns = tuple((one, _escaped(one)) for one in sorted(self._known, key=len, reverse=True))
+            self._sought = tuple(map(_sought, sorted(self._known, key=len, reverse=True)))
             self._encoded = tuple(sorted({form for known in self._known for form in _encoded(known)}, key=len)[::-1])
             if self._shared is not None:
                 _append(self._shared, secret)
@@ -69,9 +85,9 @@ class Secrets:
             if form in content:
                 content = content.replace(form, MARK)
         bare, escaped = content.replace(b"\\", b""), _escaped_characters(content)
-        for secret, pattern in self._patterns:
-            if _may_be_in(secret, bare, escaped):
-                content = pattern.sub(MARK, content)
+        for one in self._sought:
+            if not one.plain or one.raw in bare or not escaped.isdisjoint(one.characters):
+                content = one.pattern.sub(MARK, content)
         return content
 
     def share(self, path: Path) -> None:
@@ -101,9 +117,10 @@ def keep_secret(secret: str) -> str:
     return secret
 
 
-def _escaped(secret: str) -> re.Pattern[bytes]:
+def _sought(secret: str) -> _Sought:
     """Match a secret of which any character may be escaped, for JSON, HTML or an address, as any writer does it."""
-    return re.compile(b"".join(b"(?:%b)" % b"|".join(_spellings(character)) for character in secret))
+    pattern = re.compile(b"".join(b"(?:%b)" % b"|".join(_spellings(character)) for character in secret))
+    return _Sought(pattern, _PLAIN.fullmatch(secret) is not None, secret.encode(), frozenset(secret))
 
 
 def _escaped_characters(content: bytes) -> set[str]:
@@ -113,23 +130,6 @@ def _escaped_characters(content: bytes) -> set[str]:
         *(chr(int(digits, 16)) for digits in set(re.findall(rb"\\[uU]([0-9a-fA-F]{4})", content))),
         *(unescape(f"&{name.decode()};") for name in set(map(b"".join, _ENTITY.findall(content)))),
     }
-
-
-def _may_be_in(secret: str, bare: bytes, escaped: set[str]) -> bool:
-    """Tell whether a secret can be in a text, in less time than it takes to look for all its spellings.
-
-    With the passwords of 74 drills the search in their run took ten minutes without this. If every character stands
-    there as itself, backslashes left aside, so does the secret; else one of them is escaped.
-
-    Args:
-        secret: what is looked for.
-        bare: the text without backslashes.
-        escaped: the characters that it escapes.
-
-    """
-    if not _PLAIN.fullmatch(secret):
-        return True
-    return secret.encode() in bare or not escaped.isdisjoint(secret)
 
 
 def _spellings(character: str) -> list[bytes]:
