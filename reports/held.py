@@ -4,7 +4,10 @@
 
 looks through all runs of the evidence directories. For every drill of the table it notes the newest run in which it was
 met in earnest, and the newest of either sabotaged twin that ended as it must; what it finds nothing newer for stays as
-it is. The record of a drill that was met goes into the sample. Exit codes: 0 done, 2 bad input.
+it is. The record of a drill that was met goes into the sample.
+
+A twin that gave up sooner than the drill in earnest was done shows nothing: with so little time, that one would have
+failed, too. Such a twin is not noted, and is told of. Exit codes: 0 done, 2 bad input.
 """
 
 import re
@@ -19,6 +22,7 @@ from drills.verdicts import Verdict
 
 from .scenario_table import exit_code
 from .view import View, read_run
+from .words import seconds
 
 NOT_HELD = "-"
 COLUMNS = ("met", "fault", "procedure")
@@ -41,34 +45,76 @@ def shown(view: View) -> str:
     return "procedure" if (sabotage, verdict) == (("procedure",), Verdict.MISSED) else ""
 
 
-def newest(evidence: Iterable[Path]) -> dict[tuple[str, str], View]:
-    """Return the newest record for each drill and column that there is one for.
+def hasty(twin: View, met: View) -> str:
+    """Tell how a twin gave up on what the drill in earnest took longer for; empty if it did not.
+
+    Without the fault, damage is waited for; without the procedure's decisive part, users or one of its steps. A twin
+    that ended for another reason did not give up: its procedure failed, or users came back to less than they had.
+
+    Args:
+        twin: a sabotaged drill that ended as it must.
+        met: the same drill, met in earnest.
+
+    """
+    if twin.sabotage == ["fault"]:
+        waited, took, what = _since(twin, "disrupted", "ended"), _since(met, "disrupted", "damaged"), "damage"
+    else:
+        if "WaitTimeout" not in twin.texts("failure", "kinds") and (twin.text("failure") or twin.rta_s is not None):
+            return ""
+        begun = met.phase("recovering")
+        done = max([met.rta_high_s or 0.0, *(step.ended_s or 0.0 for step in met.steps)])
+        waited, took, what = _since(twin, "recovering", "ended"), done - (begun.t_s if begun else 0.0), "recovery"
+    if waited >= took:
+        return ""
+    return f"run {twin.run} waited {seconds(waited)} for its {what}, which took {seconds(took)} in earnest"
+
+
+def _since(view: View, begin: str, end: str) -> float:
+    """Return how long it was from the beginning of one phase to that of another, in seconds; 0 if one is missing."""
+    begun, ended = view.phase(begin), view.phase(end)
+    return ended.t_s - begun.t_s if begun and ended else 0.0
+
+
+def newest(evidence: Iterable[Path], sample: Path) -> tuple[dict[tuple[str, str], View], list[str]]:
+    """Return the newest record for each drill and column that there is one for, and what is said of hasty twins.
+
+    Args:
+        evidence: the evidence directories to look through.
+        sample: where the record of each drill is that was met before.
 
     Raises:
         UsageError: one of the paths is no directory, or holds no run.
 
     """
-    found: dict[tuple[str, str], View] = {}
+    views: list[View] = []
     for directory in evidence:
         runs = [run for run in directory.glob("*") if _RUN.fullmatch(run.name)] if directory.is_dir() else []
         if not runs:
             raise UsageError(f"{directory}: found no run; accepted: an evidence directory")
         for run in runs:
-            for view in read_run(run)[0]:  # a record that cannot be read proves nothing
-                key = (view.drill, shown(view))
-                if key[1] and (key not in found or found[key].run < view.run):
-                    found[key] = view
-    return found
+            views += read_run(run)[0]  # a record that cannot be read proves nothing
+    views.sort(key=lambda view: view.run)
+    found = {(view.drill, "met"): view for view in views if shown(view) == "met"}
+    before = {view.drill: view for view in (read_run(sample)[0] if sample.is_dir() else [])}
+    passed_over = []
+    for view in views:
+        met = found.get((view.drill, "met"), before.get(view.drill))
+        if (column := shown(view)) not in ("", "met"):
+            if met and (why := hasty(view, met)):
+                passed_over.append(f"{view.drill}, {column} left out: {why}; not noted")
+            else:
+                found[view.drill, column] = view
+    return found, passed_over
 
 
-def rewrite(document: Path, sample: Path, evidence: Sequence[Path]) -> None:
-    """Bring the document's table and the sample's records up to what the evidence shows.
+def rewrite(document: Path, sample: Path, evidence: Sequence[Path]) -> list[str]:
+    """Bring the document's table and the sample's records up to what the evidence shows; return what was passed over.
 
     Raises:
         UsageError: as `newest`, or the document cannot be read or has no row of a drill.
 
     """
-    found = newest(evidence)
+    found, passed_over = newest(evidence, sample)
     try:
         lines = document.read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError) as error:
@@ -91,6 +137,7 @@ def rewrite(document: Path, sample: Path, evidence: Sequence[Path]) -> None:
                 shutil.copyfile(view.place, sample / drill / "record.json")
         lines[number] = f"| {drill} | {row['told']} | {_state(runs, row['state'])} | {' | '.join(runs.values())} |"
     write_atomically(document, "\n".join(lines))
+    return passed_over
 
 
 def _state(runs: dict[str, str], before: str) -> str:
@@ -114,7 +161,12 @@ def named(arguments: Sequence[str]) -> tuple[Path, Path, list[Path]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rewrite the document named first and the sample named second from the evidence; returns the exit code."""
-    return exit_code(lambda: rewrite(*named(sys.argv[1:] if arguments is None else arguments)))
+
+    def work() -> None:
+        for line in rewrite(*named(sys.argv[1:] if arguments is None else arguments)):
+            sys.stdout.write(f"{line}\n")
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

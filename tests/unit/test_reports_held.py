@@ -35,11 +35,26 @@ def row(path):
     return text.splitlines()[-3].strip("| ").split(" | ")[1:]
 
 
-def without_fault(evidence, minutes, why="no damage was observed: not within 5 s"):
+def change(run, **fields):
+    (path,) = run.glob("*/record.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def until(t_s, *before):
+    return [{"name": name, "t_s": begun_s} for name, begun_s in [*before, ("ended", t_s)]]
+
+
+def without_fault(evidence, minutes, why="no damage was observed: not within 5 s", waited_s=5.0):
     """A drill whose fault was announced and never issued, as the harness tells of it."""
     run = write_run(evidence, later(WITHOUT_FAULT, minutes))
-    (path,) = run.glob("*/record.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"why": why}))
+    change(run, why=why, phases=until(waited_s, ("disrupted", 0.0)))
+    return run.name
+
+
+def without_procedure(evidence, minutes, waited_s, failure=None):
+    """A drill whose procedure lacked its decisive part, given up after some time, or ended by a failure."""
+    run = write_run(evidence, later(WITHOUT_PROCEDURE, minutes))
+    change(run, phases=until(waited_s + 1.1, ("disrupted", 0.0), ("recovering", 1.1)), failure=failure)
     return run.name
 
 
@@ -100,6 +115,37 @@ def test_the_newest_run_counts_and_what_is_noted_already_is_never_replaced_by_an
     rewrite(path, tmp_path / "sample", [tmp_path / "old"])
     assert row(path)[3] == newer.name
     assert (tmp_path / "sample/volume_lost/record.json").read_bytes() == before
+
+
+def test_a_twin_that_gave_up_sooner_than_the_drill_in_earnest_was_done_is_not_noted(tmp_path, capsys):
+    evidence, more = tmp_path / "evidence", tmp_path / "more"
+    met = write_run(evidence, MET).name  # damage seen after 0.62 s; its steps end 14.7 s after the recovery began
+    hasty = [without_procedure(evidence, 5, waited_s=14.0), without_fault(evidence, 6, waited_s=0.5)]
+    path = document(tmp_path)
+    assert main([str(path), str(tmp_path / "sample"), str(evidence)]) == 0
+    assert row(path)[2:] == ["met", met, NOT_HELD, NOT_HELD]
+    assert capsys.readouterr().out.splitlines() == [
+        f"volume_lost, procedure left out: run {hasty[0]} waited 14 s for its recovery, which took 14.72 s in earnest;"
+        " not noted",
+        f"volume_lost, fault left out: run {hasty[1]} waited 0.5 s for its damage, which took 0.62 s in earnest;"
+        " not noted",
+    ]
+    patient = [without_fault(more, 7, waited_s=0.7), without_procedure(more, 8, waited_s=14.8)]
+    assert main([str(path), str(tmp_path / "sample"), str(more)]) == 0, "the drill in earnest is in the sample"
+    assert row(path)[2:] == ["met, twins held", met, *patient]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("kinds", "noted"), [(["ProcedureFailed", "DrillError"], True), (["WaitTimeout", "DrillError"], False)]
+)
+def test_a_procedure_that_failed_did_not_give_up(tmp_path, kinds, noted):
+    evidence = tmp_path / "evidence"
+    met = write_run(evidence, MET).name
+    run = without_procedure(evidence, 5, waited_s=3.0, failure={"kinds": kinds, "message": "the archive has a gap"})
+    path = document(tmp_path)
+    rewrite(path, tmp_path / "sample", [evidence])
+    assert row(path)[2:] == ["met", met, NOT_HELD, run if noted else NOT_HELD]
 
 
 def test_a_drill_that_is_skipped_here_stays_so_until_it_is_met(tmp_path):
