@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from drills.clock import Instant
 from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
-from drills.kube import Kube, KubeError, deployment_available, node_ready
+from drills.kube import Kube, KubeError, Manifest, deployment_available, node_ready
 from drills.nodes import OpenNode
 from drills.waiting import wait_until
 
@@ -148,37 +148,18 @@ class EtcdSnapshots:
         """Check that controllers, scheduler and kubelets follow the restored state: a new Deployment must get its pods.
 
         A watch that survived from before the restore would show here as a Deployment that nobody sees.
+
+        Raises:
+            ProcedureFailed: the cluster refused it.
+            WaitTimeout: nobody saw it.
         """
         with self._drill.step(
             "see a new Deployment get its pods", "kubectl create deployment after-restore", by="harness"
         ):
-            labels = {"app": "after-restore"}
-            self._kube.apply(
-                {
-                    "apiVersion": "apps/v1",
-                    "kind": "Deployment",
-                    "metadata": {"name": "after-restore"},
-                    "spec": {
-                        "replicas": 1,
-                        "selector": {"matchLabels": labels},
-                        "template": {
-                            "metadata": {"labels": labels},
-                            "spec": {
-                                "containers": [
-                                    {
-                                        "name": "idle",
-                                        "image": image,
-                                        "imagePullPolicy": "IfNotPresent",
-                                        "command": ["sleep", "600"],
-                                    }
-                                ],
-                                "terminationGracePeriodSeconds": 0,
-                            },
-                        },
-                    },
-                },
-                namespace,
-            )
+            try:
+                self._kube.apply(_after_restore(image), namespace)
+            except KubeError as refusal:  # its namespace may not have come back
+                raise ProcedureFailed(f"a Deployment cannot be made after the restore: {refusal}") from refusal
             self._kube.wait_for(
                 "Deployment", "after-restore", namespace, condition=deployment_available,
                 what="a Deployment made after the restore gets its pod", within_s=self._drill.at_most(within_s),
@@ -217,3 +198,17 @@ class EtcdSnapshots:
         return self._drill.commands.run(
             [*self._node.enter, *argv], env=self._node.environment, timeout_s=timeout_s, fails_as=fails_as
         ).stdout
+
+
+def _after_restore(image: str) -> Manifest:
+    labels = {"app": "after-restore"}
+    idle = {"name": "idle", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "600"]}
+    return {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "after-restore"},
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels}, "spec": {"containers": [idle], "terminationGracePeriodSeconds": 0}
+            },
+        },
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""A member that was lost is replaced: etcd takes a new one only once all that it has are well connected."""
+"""What etcd and its cluster refuse: a new member until all are well connected, objects whose namespace is gone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from drills.commands import Commands
 from drills.drill import Drill
 from drills.errors import ProcedureFailed
 from drills.history import History
+from drills.kube import Kube
 from drills.objectives import Objective
+from drills.procedures.etcd import EtcdSnapshots
 from drills.procedures.members import EtcdMembers
+
+from .fake_apiserver import Answer, FakeApiServer
 
 ETCD = """#!/bin/sh
 echo "$*" >> asked
@@ -26,8 +30,7 @@ esac
 
 
 @pytest.fixture
-def replace(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def drill(tmp_path):
     drill = Drill(
         "outage",
         Objective("1m"),
@@ -35,6 +38,13 @@ def replace(tmp_path, monkeypatch):
         Commands(tmp_path / "commands.log", history),
         directory=tmp_path,
     )
+    yield drill
+    drill.close()
+
+
+@pytest.fixture
+def replace(tmp_path, monkeypatch, drill):
+    monkeypatch.chdir(tmp_path)
 
     def replaced(refusal):
         node = tmp_path / "node"
@@ -44,8 +54,7 @@ def replace(tmp_path, monkeypatch):
         EtcdMembers(drill, None, [a, b]).replace(b)
         return (tmp_path / "asked").read_text()
 
-    yield replaced
-    drill.close()
+    return replaced
 
 
 def test_a_member_is_added_once_etcd_takes_one(replace):
@@ -59,3 +68,14 @@ def test_what_etcd_refuses_for_another_reason_is_not_asked_again(replace, tmp_pa
     with pytest.raises(ProcedureFailed, match="rc=1\nError: etcdserver: Peer URLs already"):
         replace("etcdserver: Peer URLs already exists")
     assert (tmp_path / "asked").read_text().count("member add") == 1
+
+
+def test_a_namespace_that_did_not_come_back_is_a_failed_recovery(drill, tmp_path):
+    api = FakeApiServer()
+    api.always = Answer(404, body={"kind": "Status", "reason": "NotFound", "message": 'namespaces "shop" not found'})
+    restored = EtcdSnapshots(drill, Kube(api.kubeconfig(tmp_path)), SimpleNamespace(name="a"))
+    try:
+        with pytest.raises(ProcedureFailed, match=r'cannot be made after the restore: .*namespaces "shop" not found'):
+            restored.controllers_work("shop", "nginx")
+    finally:
+        api.stop()
