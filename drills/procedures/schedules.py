@@ -139,9 +139,11 @@ class Schedules:
 
         Raises:
             ProcedureFailed: it did not complete.
+            WaitTimeout: Velero had to be restarted, and was not back in time.
         """
         if self._drill.leaves_out("procedure"):
             return
+        self._velero.move_queue()
         with self._drill.step("make a backup at once", f"velero backup create --from-schedule {self._schedule} --wait"):
             self._velero.backup(self._namespace, schedule=self._schedule, fails_as=ProcedureFailed)
 

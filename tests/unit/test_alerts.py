@@ -352,6 +352,9 @@ class FakeVelero:
     def completed(self, _namespace, _timeout_s=None):
         return ["the first one"]
 
+    def move_queue(self):
+        self.did.append("move the queue")
+
     def backup(self, namespace, schedule, fails_as):
         self.did.append(f"backup {namespace} from {schedule}")
 
@@ -362,7 +365,7 @@ def test_a_schedule_that_is_gone_is_made_again(make, api, kube):  # noqa: F811
     schedules.open("shop", "0 2 * * *", allowed_s=90)
     api.remove(SCHEDULES, "shop-daily")
     schedules.resume()
-    assert velero.did == ["schedule shop 0 2 * * * 720h"] * 2 + ["backup shop from shop-daily"]
+    assert velero.did == ["schedule shop 0 2 * * * 720h"] * 2 + ["move the queue", "backup shop from shop-daily"]
     assert [step["name"] for step in measures.steps(drill.history)] == [
         "look at schedules and storage locations",
         "make the schedule again",

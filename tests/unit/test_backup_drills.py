@@ -26,7 +26,7 @@ from drills.procedures.backups import Backups
 from drills.procedures.locations import Locations
 from drills.procedures.schedules import Retention
 from drills.procedures.validation import difference, fingerprint
-from drills.procedures.velero import Backup, Velero
+from drills.procedures.velero import Backup, Velero, queue_may_stand_still
 from drills.verdicts import Verdict, judge
 
 from .fake_apiserver import CUSTOM, Answer, FakeApiServer
@@ -668,6 +668,65 @@ def test_an_expired_backup_that_left_objects_behind_is_a_failed_check(api, kube,
     assert [check["name"] for check in drill.recorded()["checks"] if not check["ok"]] == [
         "a yearly backup, 2556 days old, is deleted"
     ]
+
+
+# Velero's queue
+
+SERVERS = "/api/v1/namespaces/velero/pods"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/velero/deployments"
+EARLY, LATE = "2026-01-01T00:00:01Z", "2026-01-01T00:00:03Z"
+
+
+@pytest.fixture
+def server(api):
+    """Velero's server since the second second of the year."""
+    labels = {"deploy": "velero"}
+    api.put(
+        SERVERS,
+        {"metadata": {"name": "velero-1", "labels": labels}, "status": {"startTime": "2026-01-01T00:00:02Z"}},
+    )
+    replicas = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, "observedGeneration": 9}
+    api.put(DEPLOYMENTS, {"metadata": {"name": "velero"}, "spec": {"replicas": 1}, "status": replicas})
+
+
+def put_backups(api, *backups):
+    for number, (created, phase) in enumerate(backups):
+        api.put(
+            BACKUPS,
+            {"metadata": {"name": f"b-{number}", "creationTimestamp": created}, "status": {"phase": phase}},
+        )
+
+
+@pytest.mark.parametrize(
+    ("backups", "still"),
+    [
+        ([], False),
+        ([(LATE, "Completed"), (LATE, "Queued")], False),
+        ([(EARLY, "FailedValidation"), (LATE, "Queued")], False),
+        ([(LATE, "FailedValidation")], True),
+        ([(LATE, "FailedValidation"), (LATE, "Queued")], True),
+        ([(LATE, "FailedValidation"), (LATE, "ReadyToStart")], False),
+        ([(LATE, "FailedValidation"), (LATE, "InProgress")], False),
+    ],
+    ids=["no backup", "no failure", "before the restart", "after it", "one waits", "one begins", "one is under way"],
+)
+def test_a_queue_may_stand_still_after_a_failed_validation(api, kube, drill, server, tmp_path, backups, still):
+    put_backups(api, *backups)
+    assert queue_may_stand_still(kube) is still
+    velero = Velero(drill, kube, tmp_path / "velero", tmp_path / "kubeconfig")
+    velero.move_queue()
+    template = kube.get("Deployment", "velero", "velero")["spec"].get("template", {})
+    assert ("kubectl.kubernetes.io/restartedAt" in template.get("metadata", {}).get("annotations", {})) is still
+    assert [step["name"] for step in drill.recorded()["procedure"]["steps"]] == (
+        ["restart Velero, whose queue may stand still"] if still else []
+    )
+
+
+def test_a_server_that_is_going_says_nothing_of_the_queue(api, kube):
+    gone = {"name": "velero-1", "labels": {"deploy": "velero"}, "deletionTimestamp": LATE}
+    api.put(SERVERS, {"metadata": gone, "status": {"startTime": EARLY}})
+    put_backups(api, (LATE, "FailedValidation"))
+    assert not queue_may_stand_still(kube)
 
 
 # The audit log
