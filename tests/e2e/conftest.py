@@ -7,7 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,18 +68,37 @@ def command(*arguments: str, evidence: Path, scenarios: Sequence[str] = FOUNDING
 
 
 def hold(*arguments: str, evidence: Path, timeout_s: float = 1500, scenarios: Sequence[str] = FOUNDING) -> Held:
-    process = subprocess.Popen(
-        command(*arguments, evidence=evidence, scenarios=scenarios),
-        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    try:
-        output, _ = process.communicate(timeout=timeout_s)
-    except BaseException:
+    return hold_beside_each_other({evidence: arguments}, timeout_s=timeout_s, scenarios=scenarios)[0]
+
+
+def hold_beside_each_other(
+    runs: Mapping[Path, Sequence[str]], *, timeout_s: float = 1500, scenarios: Sequence[str] = FOUNDING
+) -> list[Held]:
+    """Hold a run for each evidence directory, with the arguments that it is given."""
+    deadline = time.monotonic() + timeout_s
+    with ExitStack() as started:
+        processes = []
+        for evidence, arguments in runs.items():
+            output = started.enter_context(tempfile.TemporaryFile("w+"))
+            process = subprocess.Popen(
+                command(*arguments, evidence=evidence, scenarios=scenarios),
+                cwd=ROOT, env=environment(), stdout=output, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            started.callback(_end, process)
+            processes.append((process, output, evidence))
+        held = []
+        for process, output, evidence in processes:
+            process.wait(max(0.0, deadline - time.monotonic()))
+            output.seek(0)
+            held.append(Held(process.returncode, output.read(), evidence))
+            sys.stdout.write(held[-1].output)  # pytest shows it where a test fails
+        return held
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
         process.terminate()  # and not kill: it has clusters to delete
-        process.communicate(timeout=240)
-        raise
-    sys.stdout.write(output)  # pytest shows it where a test fails
-    return Held(process.returncode, output, evidence)
+        process.wait(240)
 
 
 def environment() -> dict[str, str]:

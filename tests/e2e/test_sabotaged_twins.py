@@ -2,65 +2,112 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
+from typing import Any
 
-from .conftest import Held, hold
+import pytest
+from drills.reports.held import hasty
+from drills.reports.view import View
+
+from .conftest import Held, hold_beside_each_other
 from .test_founding_drills import ALL, ETCD, NAMESPACE, NODE
 
-# Twins say nothing of times, so they may share the machine, and drills that do must not come in each other's way.
-TWO_AT_A_TIME = ("-n", "2", "--dist", "loadfile")
+
+@pytest.fixture(scope="module")
+def without_fault(tmp_path_factory: pytest.TempPathFactory) -> list[Held]:
+    return without(
+        "fault",
+        "--drill-damage-within",
+        {"10s": "etcd or dead or pod_kill", "40s": "drained or namespace"},
+        tmp_path_factory,
+    )
 
 
 @pytest.fixture(scope="module")
-def without_fault(tmp_path_factory: pytest.TempPathFactory) -> Held:
-    return hold(
-        "--drill-sabotage", "fault", "--drill-damage-within", "5s", *TWO_AT_A_TIME,
-        evidence=tmp_path_factory.mktemp("without-fault"),
-    )  # fmt: skip
+def without_procedure(tmp_path_factory: pytest.TempPathFactory) -> list[Held]:
+    return without(
+        "procedure",
+        "--drill-recovered-within",
+        {"30s": "drained or pod_kill", "75s": "dead or namespace", "90s": "etcd"},
+        tmp_path_factory,
+    )
 
 
-@pytest.fixture(scope="module")
-def without_procedure(tmp_path_factory: pytest.TempPathFactory) -> Held:
-    return hold(
-        "--drill-sabotage", "procedure", "--drill-recovered-within", "30s", *TWO_AT_A_TIME,
-        evidence=tmp_path_factory.mktemp("without-procedure"),
-    )  # fmt: skip
+def without(part: str, bound: str, drills: dict[str, str], folders: pytest.TempPathFactory) -> list[Held]:
+    """Hold the twins in several runs at once: they say nothing of times, so they may share the machine.
+
+    Args:
+        part: what is left out.
+        bound: the option that bounds what is waited for.
+        drills: which drills to hold with which bound; one is no shorter than what the drill in earnest takes.
+        folders: where the evidence goes.
+
+    """
+    return hold_beside_each_other(
+        {
+            folders.mktemp(f"without-{part}"): ("--drill-sabotage", part, bound, within, "-k", which)
+            for within, which in drills.items()
+        }
+    )
 
 
-def test_fault_that_does_nothing_proves_nothing(without_fault: Held) -> None:
-    assert without_fault.verdicts == dict.fromkeys(ALL, "INCONCLUSIVE")
-    assert without_fault.code == 3
+def record(runs: list[Held], drill: str) -> dict[str, Any]:
+    (found,) = [one.records[drill] for one in runs if drill in one.records]
+    return found
+
+
+def directory(runs: list[Held], drill: str) -> Path:
+    return next(run.directory / drill for run in runs if drill in run.records)
+
+
+def verdicts(runs: list[Held]) -> list[tuple[str, str]]:
+    return sorted(verdict for run in runs for verdict in run.verdicts.items())
+
+
+def test_fault_that_does_nothing_proves_nothing(without_fault: list[Held]) -> None:
+    assert verdicts(without_fault) == [(drill, "INCONCLUSIVE") for drill in sorted(ALL)]
+    assert {run.code for run in without_fault} == {3}
 
 
 @pytest.mark.parametrize("drill", sorted(ALL))
-def test_record_says_that_no_damage_was_seen(without_fault: Held, drill: str) -> None:
-    record = without_fault.records[drill]
-    assert record["fault"]["proof"] == []
-    assert record["sabotage"] == ["fault"]
-    assert "no damage" in record["why"].lower() or "no effect" in record["why"].lower(), record["why"]
+def test_record_says_that_no_damage_was_seen(without_fault: list[Held], drill: str) -> None:
+    seen = record(without_fault, drill)
+    assert seen["fault"]["proof"] == []
+    assert seen["sabotage"] == ["fault"]
+    assert "no damage" in seen["why"].lower() or "no effect" in seen["why"].lower(), seen["why"]
 
 
-def test_broken_procedure_misses_the_objective(without_procedure: Held) -> None:
-    assert without_procedure.verdicts == dict.fromkeys(ALL, "MISSED")
-    assert without_procedure.code == 1
+def test_broken_procedure_misses_the_objective(without_procedure: list[Held]) -> None:
+    assert verdicts(without_procedure) == [(drill, "MISSED") for drill in sorted(ALL)]
+    assert {run.code for run in without_procedure} == {1}
 
 
 @pytest.mark.parametrize("drill", sorted(ALL))
-def test_fault_of_a_missed_drill_was_real(without_procedure: Held, drill: str) -> None:
-    assert without_procedure.records[drill]["fault"]["proof"]
-    assert without_procedure.records[drill]["sabotage"] == ["procedure"]
+def test_fault_of_a_missed_drill_was_real(without_procedure: list[Held], drill: str) -> None:
+    missed = record(without_procedure, drill)
+    assert missed["fault"]["proof"]
+    assert missed["sabotage"] == ["procedure"]
 
 
-def test_velero_says_completed_and_the_data_is_gone(without_procedure: Held) -> None:
-    record = without_procedure.records[NAMESPACE]
-    identity = record["backup"].get("identity", record["backup"])
+@pytest.mark.parametrize("drill", sorted(ALL))
+def test_no_twin_gave_up_sooner_than_the_drill_in_earnest_was_done(
+    held: Held, without_fault: list[Held], without_procedure: list[Held], drill: str
+) -> None:
+    met = View.of(held.records[drill])
+    assert hasty(View.of(record(without_fault, drill)), met) == ""
+    assert hasty(View.of(record(without_procedure, drill)), met) == ""
+
+
+def test_velero_says_completed_and_the_data_is_gone(without_procedure: list[Held]) -> None:
+    missed = record(without_procedure, NAMESPACE)
+    identity = missed["backup"].get("identity", missed["backup"])
     assert (identity["phase"], identity["volumes"]) == ("Completed", 0)
-    said = (without_procedure.directory / NAMESPACE / "commands.log").read_text()
+    said = (directory(without_procedure, NAMESPACE) / "commands.log").read_text()
     assert "Restore completed with status: Completed" in said
 
 
-def test_dead_node_did_come_back(without_procedure: Held) -> None:
+def test_dead_node_did_come_back(without_procedure: list[Held]) -> None:
     """The drill cleans up after itself also when it misses: else the next drill of the shared cluster would suffer."""
-    events = (without_procedure.directory / NODE / "history.jsonl").read_text()
+    events = (directory(without_procedure, NODE) / "history.jsonl").read_text()
     assert '"state": "healed"' in events
-    assert ETCD in without_procedure.records
+    assert record(without_procedure, ETCD)
