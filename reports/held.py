@@ -28,6 +28,9 @@ NOT_HELD = "-"
 COLUMNS = ("met", "fault", "procedure")
 """What a run can show of a drill: that it is met, and that it is not where this part was left out."""
 
+_GAVE_UP = {"WaitTimeout", "NotRecovered"}
+"""The failures of a drill that ended for want of patience: with a step of its procedure, and with its users."""
+
 _RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 _ROW = re.compile(
     r"^\| (?P<drill>\w+_\w+) \| (?P<told>.+?) \| (?P<state>[^|]+?) \| (?P<runs>[^|]+ \| [^|]+ \| [^|]+?) \|$"
@@ -59,7 +62,8 @@ def hasty(twin: View, met: View) -> str:
     if twin.sabotage == ["fault"]:
         waited, took, what = _since(twin, "disrupted", "ended"), _since(met, "disrupted", "damaged"), "damage"
     else:
-        if "WaitTimeout" not in twin.texts("failure", "kinds") and (twin.text("failure") or twin.rta_s is not None):
+        gave_up = _GAVE_UP.intersection(twin.texts("failure", "kinds"))
+        if not gave_up and (twin.text("failure") or twin.rta_s is not None):
             return ""
         begun = met.phase("recovering")
         done = max([met.rta_high_s or 0.0, *(step.ended_s or 0.0 for step in met.steps)])

@@ -137,7 +137,12 @@ def test_a_twin_that_gave_up_sooner_than_the_drill_in_earnest_was_done_is_not_no
 
 
 @pytest.mark.parametrize(
-    ("kinds", "noted"), [(["ProcedureFailed", "DrillError"], True), (["WaitTimeout", "DrillError"], False)]
+    ("kinds", "noted"),
+    [
+        (["ProcedureFailed", "DrillError"], True),
+        (["WaitTimeout", "DrillError"], False),
+        (["NotRecovered", "DrillError"], False),
+    ],
 )
 def test_a_procedure_that_failed_did_not_give_up(tmp_path, kinds, noted):
     evidence = tmp_path / "evidence"
