@@ -184,12 +184,14 @@ class Kube:
     repeat a write whose outcome is unknown, and hide an outage that the drill is there to measure.
     """
 
-    def __init__(self, kubeconfig: Path, context: str | None = None) -> None:
+    def __init__(self, kubeconfig: Path, context: str | None = None, *, scratch: Path | None = None) -> None:
         """Read the kubeconfig; nothing is sent yet.
 
         Args:
             kubeconfig: path of the file.
             context: a context in it; the file's current one if None.
+            scratch: the directory for the certificates and the key, which TLS takes from files only. They go when the
+                process ends; where it is killed they stay. The system's temporary directory if None.
 
         Raises:
             UsageError: the file is missing or broken, or has no such context.
@@ -197,7 +199,7 @@ class Kube:
         """
         self.kubeconfig = kubeconfig
         self.context = context
-        self._client = _client(kubeconfig, context)
+        self._client = _client(kubeconfig, context, scratch)
         self._config = self._client.configuration
         self._pool: urllib3.PoolManager = self._client.rest_client.pool_manager
         self._known = dict(_BUILT_IN)
@@ -892,7 +894,7 @@ def _replicas(workload: Manifest) -> int:
 # Parts
 
 
-def _client(kubeconfig: Path, context: str | None) -> ApiClient:
+def _client(kubeconfig: Path, context: str | None, scratch: Path | None) -> ApiClient:
     # Built without a proxy first: a proxy set in the environment is meant for the world outside, and a kind cluster's
     # API server is on loopback. A proxy named in the kubeconfig itself is kept; there it is meant.
     config = Configuration()
@@ -900,7 +902,11 @@ def _client(kubeconfig: Path, context: str | None) -> ApiClient:
     try:
         # The package is published without types.
         load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=str(kubeconfig), context=context, persist_config=False, client_configuration=config
+            config_file=str(kubeconfig),
+            context=context,
+            persist_config=False,
+            client_configuration=config,
+            temp_file_path=scratch and str(scratch),
         )
         if config.proxy is None and not _on_loopback(config.host):
             from_environment = Configuration()

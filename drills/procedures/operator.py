@@ -51,7 +51,7 @@ class BackupOperator:
         self._path = kubeconfig.with_name(f"{kubeconfig.stem}-{NAME}.kubeconfig")
         self._path.touch(mode=0o600)
         self._path.write_text(_as_operator(kubeconfig, keep_secret(base64.b64decode(token).decode())))
-        self._own = Kube(self._path)
+        self._own = Kube(self._path, scratch=self._path.parent)
         self.velero = Velero(drill, kube, program, self._path, user=NAME)
 
     def is_refused_the_rest(self, namespace: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,6 +21,7 @@ class Footprint:
     processes: frozenset[str]
     mounts: frozenset[str]
     directories: frozenset[str]
+    keys: frozenset[str]
 
     def beyond(self, before: Footprint) -> dict[str, list[str]]:
         """What is there now and was not before, by sort; empty if nothing was left."""
@@ -36,7 +39,18 @@ def footprint(engine: Engine) -> Footprint:
         processes=frozenset(map(str, gc.orphans())) | _shims(),
         mounts=frozenset(mount_points(Path("/proc/self/mountinfo").read_text())),
         directories=frozenset(path.name for path in (state_dir() / "runs").glob("*")),
+        keys=frozenset(_keys()),
     )
+
+
+def _keys() -> Iterator[str]:
+    """Files that hold a certificate or a key where every program of this user writes."""
+    for path in Path(tempfile.gettempdir()).glob("tmp*"):
+        try:
+            if path.read_bytes().startswith(b"-----BEGIN "):
+                yield path.name
+        except OSError:  # a directory, or gone meanwhile
+            continue
 
 
 def _words(engine: Engine, *arguments: str) -> frozenset[str]:

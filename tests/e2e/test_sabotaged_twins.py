@@ -28,7 +28,7 @@ def without_procedure(tmp_path_factory: pytest.TempPathFactory) -> list[Held]:
     return without(
         "procedure",
         "--drill-recovered-within",
-        {"30s": "drained or pod_kill", "75s": "dead or namespace", "90s": "etcd"},
+        {"90s": "etcd", "75s": "dead or namespace", "30s": "drained or pod_kill"},
         tmp_path_factory,
     )
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
+import tempfile
 import time
 from importlib.metadata import version
+from secrets import token_bytes
 
 import pytest
 
@@ -431,6 +434,24 @@ def test_a_proxy_in_the_kubeconfig_is_meant(api, tmp_path):
     config["clusters"][0]["cluster"]["proxy-url"] = "http://127.0.0.1:9"
     path.write_text(json.dumps(config))
     assert not Kube(path).ready()
+
+
+def test_certificates_and_keys_lie_where_the_caller_says_and_nowhere_else(api, tmp_path, monkeypatch):
+    (common := tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(common))
+    path = api.kubeconfig(tmp_path)
+    config = json.loads(path.read_text())
+    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{api.port}"
+    config["users"][0]["user"] = {
+        f"client-{what}-data": base64.b64encode(what.encode() + token_bytes(8)).decode()
+        for what in ("certificate", "key")
+    }
+    path.write_text(json.dumps(config))
+    Kube(path, scratch=tmp_path / "run")
+    held = sorted((tmp_path / "run").iterdir(), key=lambda file: file.read_bytes())
+    assert [file.read_bytes()[:3] for file in held] == [b"cer", b"key"]
+    assert {file.stat().st_mode & 0o777 for file in held} == {0o600}
+    assert list(common.iterdir()) == []
 
 
 @pytest.mark.parametrize("context", [None, "nowhere"])
