@@ -18,6 +18,13 @@ REFUSED = {
     "a field without a name": (DRILL.format(marker="'5m'"), "marker drill: found ('5m',)"),
     "a duration that is none": (DRILL.format(marker="rto='soon'"), "rto: found 'soon'"),
     "an MTD below the RTO": (DRILL.format(marker="rto='5m', mtd='1m'"), "mtd: found 0:01:00"),
+    "an extra component that there is not": (DRILL.format(marker="images=['mars']"), "images: found 'mars', accepted"),
+    "an archive that is not there": (DRILL.format(marker="images=['build/a.tar']"), "images: found "),
+    "an image without a tag": (
+        DRILL.format(marker="images=['shop/Orders:']"),
+        "images: found 'shop/Orders:', accepted",
+    ),
+    "images that are no list": (DRILL.format(marker="images='monitoring'"), "images: found 'monitoring', accepted"),
     "a test without the fixture": (
         "@pytest.mark.drill(rto='5m')\ndef test_outage():\n    pass\n",
         "found marked drill, accepted: a test that also names the fixture drill",

@@ -66,6 +66,12 @@ def test_what_it_ran_on_is_named_where_it_moved():
     assert "Ran on: kubernetes 36 → 37; commit bbbbbbbb → aaaaaaaa." in told
 
 
+def test_an_image_of_the_teams_own_that_is_another_is_named():
+    now, was = ({"environment": {"kind": "kind", "images": {"orders:1": f"sha256:{n * 64}"}}} for n in "12")
+    told = what_changed(View.of(record(**now)), Before(View.of(record(**was)), 0), {}, {})
+    assert "Ran on: orders:1 22222222 → 11111111." in told
+
+
 def test_a_run_that_measured_nothing_is_compared_in_its_verdict_only():
     told = what_changed(View.of(record("ENVIRONMENT", (None, None, None))), Before(View.of(record()), 0), {}, {})
     assert told == ["Now environment failed, was met (last: 2026-11-20 01:02)."]
