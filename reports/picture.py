@@ -11,7 +11,7 @@ fonts.
 import io
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -65,8 +65,23 @@ PNG_DPI = 130
 @cache
 def families() -> tuple[str, ...]:
     """Name the fonts to draw with, those installed only, so that matplotlib never warns about absent ones."""
-    installed = set(font_manager.get_font_names())
-    return ("DejaVu Sans", *(name for name in FALLBACKS if name in installed))
+    if not (found := _installed()):
+        _add_new_fonts()
+        found = _installed()
+    return ("DejaVu Sans", *found)
+
+
+def _installed() -> tuple[str, ...]:
+    names = set(font_manager.get_font_names())
+    return tuple(name for name in FALLBACKS if name in names)
+
+
+def _add_new_fonts() -> None:
+    """Add what was installed since matplotlib looked for fonts, which it does once, keeping the list in a cache."""
+    known = {entry.fname for entry in font_manager.fontManager.ttflist}
+    for path in sorted(set(font_manager.findSystemFonts()) - known):
+        with suppress(OSError, RuntimeError):  # it is broken, or no outline font; matplotlib passes over it, too
+            font_manager.fontManager.addfont(path)
 
 
 @cache

@@ -13,6 +13,7 @@ from drills.reports.timeline import draw_timeline
 from drills.reports.trend import draw_trend, write_trend
 from drills.reports.view import View
 from drills.reports.waterfall import draw_waterfall
+from matplotlib import font_manager
 from PIL import Image
 
 from drills.record import write_atomically
@@ -185,6 +186,20 @@ def test_without_a_font_for_it_text_is_shortened_and_never_boxed(monkeypatch):
     with picture.drawing():
         figure.text(0, 0.5, drawable("誰かが"))
         figure.savefig(io.BytesIO())
+
+
+def test_a_font_that_was_installed_since_matplotlib_looked_is_found(tmp_path, monkeypatch):
+    manager = font_manager.fontManager
+    new = font_manager.findfont("DejaVu Sans Mono")
+    monkeypatch.setattr(manager, "ttflist", [entry for entry in manager.ttflist if entry.name != "DejaVu Sans Mono"])
+    monkeypatch.setattr(picture, "FALLBACKS", ("DejaVu Sans Mono",))
+    (broken := tmp_path / "broken.ttf").write_bytes(b"no font")
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(broken), new])
+    picture.families.cache_clear()
+    try:
+        assert picture.families() == ("DejaVu Sans", "DejaVu Sans Mono")
+    finally:
+        picture.families.cache_clear()
 
 
 def test_formulas_and_line_ends_stay_text():
