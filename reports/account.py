@@ -267,7 +267,8 @@ def measured(view: View) -> list[tuple[str, str]]:
             "readings": view.count("probe", "readings"),
             "readings a second": "" if rate is None else round(rate, 1),
             "largest gap": words.seconds(view.figure("probe", "largest_gap_s")),
-            "environment": view.record.get("environment"),
+            "environment": view.environment,
+            "images of the team's own": ", ".join(f"{name} {digest}" for name, digest in view.own_images.items()),
             "harness": view.record.get("harness"),
             "evidence": f"{view.place.parent.name}/record.json, history.jsonl, commands.log" if view.place else "",
         }

@@ -167,11 +167,9 @@ def _ground(view: View, last: View, about: Mapping[str, object], about_before: M
 
 def _facts(view: View, about: Mapping[str, object]) -> dict[str, str]:
     facts: dict[str, str] = {}
-    environment = dict(_mapping(view.record.get("environment")))
-    own_images = _mapping(environment.pop("images", None))
-    for key, value in environment.items():
+    for key, value in view.environment.items():
         facts[key.replace("_", " ")] = str(value)
-    for name, image in (*_mapping(about.get("images")).items(), *own_images.items()):
+    for name, image in (*_mapping(about.get("images")).items(), *view.own_images.items()):
         identity = str(image.get("id") or image.get("digest") or "") if isinstance(image, Mapping) else str(image)
         facts[name] = identity.rpartition("sha256:")[2][:8]
     for name, version in _mapping(about.get("packages")).items():

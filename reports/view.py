@@ -271,6 +271,19 @@ class View:
         return found
 
     @property
+    def environment(self) -> dict[str, Any]:
+        """What the drill was held on, without the images of the team's own."""
+        raw = self.record.get("environment")
+        return {key: value for key, value in raw.items() if key != "images"} if isinstance(raw, Mapping) else {}
+
+    @property
+    def own_images(self) -> dict[str, str]:
+        """The images of the team's own workloads: the digest of each name."""
+        raw = self.record.get("environment")
+        images = raw.get("images") if isinstance(raw, Mapping) else None
+        return {str(name): str(digest) for name, digest in images.items()} if isinstance(images, Mapping) else {}
+
+    @property
     def backup(self) -> dict[str, Any]:
         """The recovery point offered, what a reader asks first standing first; empty when there was none."""
         raw = self.record.get("backup")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
-from drills.reports.account import flat
+from drills.reports.account import flat, measured
 from drills.reports.frame import read_evidence
 from drills.reports.headline import headline
 from drills.reports.page import write_page
@@ -299,6 +299,14 @@ def test_what_noticed_the_disaster_is_said_where_it_is_known(detection, said):
 
 def test_the_page_says_what_noticed_the_disaster(page):
     assert "Noticed after 0.82 s by probe." in page
+
+
+def test_images_of_the_teams_own_are_named_as_they_are():
+    digests = {"registry.example.com/order_service:1_2": "sha256:abc", "mailer:7": "sha256:def"}
+    told = dict(measured(View.of({"verdict": "MET", "environment": {"kind": "kind", "images": digests}})))
+    assert told["environment: kind"] == "kind"
+    assert told["images of the team's own"] == "registry.example.com/order_service:1_2 sha256:abc, mailer:7 sha256:def"
+    assert not [name for name, _ in measured(View.of({"verdict": "MET", "environment": 7})) if "environment" in name]
 
 
 def test_nested_facts_become_lines():
