@@ -72,9 +72,13 @@ def test_a_drill_that_was_met_gets_its_run_and_its_record(tmp_path):
     assert (kept["verdict"], kept["drill"]) == ("MET", "volume_lost")
 
 
-def test_twins_that_ended_as_they_must_are_noted_beside_it(tmp_path):
+@pytest.mark.parametrize(
+    "why",
+    ["no damage was observed: not within 5 s", "nothing was restored to namespace/copy, so nothing was validated"],
+)
+def test_twins_that_ended_as_they_must_are_noted_beside_it(tmp_path, why):
     evidence = tmp_path / "evidence"
-    runs = [write_run(evidence, later(MET, 0)).name, without_fault(evidence, 5)]
+    runs = [write_run(evidence, later(MET, 0)).name, without_fault(evidence, 5, why)]
     without_fault(evidence, 6, "the drill was cut off before its scenario was over")
     path = document(tmp_path)
     rewrite(path, tmp_path / "sample", [evidence])
