@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -14,9 +15,11 @@ from drills.clock import Clock, SystemClock, stamp
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.history import History
 from drills.redaction import SECRETS
+from drills.shell import command_line
 
 _KEPT = 4000  # characters of each stream that are logged: enough for a stack trace, too little for a dump of a cluster
 _TERM_GRACE_S = 2.0
+_LIKE_AN_ENTRY = re.compile(r"^(?=\d{4}-\d\d-\d\dT[\d:.]+Z \$ )", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class Commands:
         """
         words = [str(word) for word in argv]
         mask = _Mask(secrets)
+        # Each word is cleaned before it is quoted: a quote within a secret would be written in another way.
+        command = mask(command_line([SECRETS.clean(mask(word)) for word in words]))
         started = self._clock.now()
         try:
             process = subprocess.Popen(
@@ -92,7 +97,7 @@ class Commands:
                 start_new_session=True,  # a group of its own, so that a time-out also ends its children
             )
         except OSError as error:
-            self._append(stamp(started.utc), mask(" ".join(words)), "", f"-> not started: {error}")
+            self._append(stamp(started.utc), command, "", f"-> not started: {error}")
             raise EnvironmentFailed(f"{words[0]} cannot be started: {error}") from error
         timed_out = False
         try:
@@ -107,13 +112,15 @@ class Commands:
         said = stdout if logged else f"[{len(stdout)} characters of data]" if stdout else ""
         output = mask(_tail(said) + _tail(stderr))
         end = f"killed after {timeout_s:g} s" if timed_out else f"rc={process.returncode} in {seconds:.2f} s"
-        self._append(stamp(started.utc), mask(" ".join(words)), output, f"-> {end}")
+        self._append(stamp(started.utc), command, output, f"-> {end}")
         if timed_out or (check and process.returncode != 0):
-            raise fails_as(f"{mask(' '.join(words))}: {end}\n{output.strip()}".strip())
+            raise fails_as(f"{command}: {end}\n{output.strip()}".strip())
         return Completed(words, process.returncode, stdout, stderr, seconds)
 
     def _append(self, utc: str, command: str, output: str, end: str) -> None:
-        text = SECRETS.clean(f"{utc} $ {command}\n{output}{end}\n")
+        # A program may print what looks like an entry of this log; one blank before it tells the two apart.
+        said = _LIKE_AN_ENTRY.sub(" ", output)
+        text = SECRETS.clean(f"{utc} $ {command}\n{said}{end}\n")
         with self._lock:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("a", encoding="utf-8") as file:

@@ -7,6 +7,7 @@ from pathlib import Path
 from drills import standing as standings
 from drills.errors import UsageError
 from drills.history import Event, History
+from drills.shell import command_line
 from drills.standing import Action, SignOff, Standing
 from drills.verdicts import Verdict
 
@@ -245,7 +246,9 @@ def flat(value: object, name: str = "") -> list[tuple[str, str]]:
     if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
         return [pair for number, inner in enumerate(value, 1) for pair in flat(inner, _named(name, str(number)))]
     if isinstance(value, list):
-        value = " ".join(str(item) for item in value)
+        # An argument vector, such as run.json's: what a reader copies must be what was run.
+        is_command = name.rpartition(": ")[2] in ("command", "argv")
+        value = command_line(value) if is_command else ", ".join(str(item) for item in value)
     if value is None or value == "":
         return []
     text = ("yes" if value else "no") if isinstance(value, bool) else str(value)

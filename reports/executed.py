@@ -36,12 +36,9 @@ class Command:
     @property
     def shown(self) -> str:
         """The command as a runbook would write it: program and kubeconfig by their names, their folders left out."""
-        words = self.text.split(" ")
-        words[0] = words[0].rpartition("/")[2]
-        for index, word in enumerate(words[:-1]):
-            if word == "--kubeconfig":
-                words[index + 1] = words[index + 1].rpartition("/")[2]
-        return _cut(" ".join(words), _COMMAND_COLUMNS)
+        text = re.sub(r"^[^\s'\"$]*/(?=[^\s/])", "", self.text)
+        text = re.sub(r"(?<=--kubeconfig[ =])[^\s'\"$]*/(?=[^\s/'\"])", "", text)
+        return _cut(text, _COMMAND_COLUMNS)
 
     @property
     def tail(self) -> str:

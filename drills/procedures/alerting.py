@@ -9,6 +9,7 @@ from drills.alerts import Alarm
 from drills.drill import Drill
 from drills.errors import BadReading, WaitTimeout
 from drills.kube import Kube, deployment_available
+from drills.shell import command_line
 from drills.waiting import wait_until
 
 TEST = "AlertingTest"
@@ -57,7 +58,7 @@ class Alerting:
             return
         for name in [part["metadata"]["name"] for part in parts if not part["spec"].get("replicas")]:
             command = ["scale", f"deployment/{name}", "--replicas=1"]
-            with self._drill.step(f"give {name} its replicas", f"kubectl -n {self._namespace} {' '.join(command)}"):
+            with self._drill.step(f"give {name} its replicas", f"kubectl -n {self._namespace} {command_line(command)}"):
                 self._run(*command)
         with self._drill.step(
             "wait for all of them", f"kubectl -n {self._namespace} rollout status deployment", by="kubernetes"
@@ -78,7 +79,7 @@ class Alerting:
             return
         alert = self._alert(TEST)
         command = ["exec", "deployment/alertmanager", "--", *_AMTOOL, "alert", "add", TEST, "severity=critical"]
-        with self._drill.step("send a test alert", f"kubectl -n {self._namespace} {' '.join(command)}"):
+        with self._drill.step("send a test alert", f"kubectl -n {self._namespace} {command_line(command)}"):
             self._run(*command)
             try:
                 heard = wait_until(

@@ -14,6 +14,7 @@ from drills.errors import WaitTimeout
 from drills.faults.gitops import endpoints
 from drills.kube import RIDDEN_OUT, Condition, Kube, Manifest, NotFound, deployment_available, statefulset_ready
 from drills.repository import APPLICATION, Repository
+from drills.shell import command_line
 from drills.waiting import wait_until
 
 NAMESPACE = "argocd"
@@ -219,7 +220,7 @@ class GitOps:
         # Server-side: the definitions are too large for the annotation that a client-side apply makes, and it would
         # leave in place what others have added to a selector.
         arguments = ("apply", "--server-side", "--force-conflicts", "--filename")
-        with self._drill.step(title, f"kubectl {' '.join(arguments)} {file.name}"):
+        with self._drill.step(title, f"kubectl {command_line(arguments)} {file.name}"):
             self._run(*arguments, str(file), timeout_s=120)
 
     def _wait_for_pods(self) -> None:

@@ -11,6 +11,7 @@ from drills.commands import Completed
 from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.kube import Condition, Kube, Manifest, pod_ready, statefulset_ready
+from drills.shell import command_line
 from drills.waiting import wait_until
 
 WORKLOAD = "identity"
@@ -143,7 +144,7 @@ class IdentityServer(ABC):
 
     def _scale(self, replicas: int, title: str) -> None:
         arguments = ["scale", f"statefulset/{WORKLOAD}", f"--replicas={replicas}"]
-        with self._drill.step(title, f"kubectl -n {self._namespace} {' '.join(arguments)}"):
+        with self._drill.step(title, f"kubectl -n {self._namespace} {command_line(arguments)}"):
             self._run(*arguments)
             if not replicas:
                 wait_until(

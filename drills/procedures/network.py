@@ -10,6 +10,7 @@ from drills.errors import ProcedureFailed, WaitTimeout
 from drills.faults.network import CHAINS, TABLE, TIMER
 from drills.kube import Kube, KubeError, daemonset_ready, deployment_available, node_ready
 from drills.nodes import OpenNode
+from drills.shell import command_line
 from drills.waiting import wait_until
 
 SYSTEM = "kube-system"
@@ -133,7 +134,7 @@ class Network:
             WaitTimeout: one of them still ran at the end.
         """
         query = ["crictl", "pods", "--namespace", namespace, "--label", labels, "--state", "ready"]
-        with self._drill.step("the pods' doubles end", " ".join(query), by="kubernetes"):
+        with self._drill.step("the pods' doubles end", command_line(query), by="kubernetes"):
             wait_until(
                 lambda: not self._on(node, *query, "--quiet").strip(),
                 what=f"no pod {labels} is left on {node.name}",
@@ -198,7 +199,7 @@ class Network:
             return done.returncode == 0
 
         resolved = True
-        with self._drill.step("look a name up from a pod", f"kubectl {' '.join(command)}"):
+        with self._drill.step("look a name up from a pod", f"kubectl {command_line(command)}"):
             try:
                 wait_until(found, what=f"{name} is found", within_s=self._drill.at_most(FOUND_WITHIN_S), every_s=1.0)
             except WaitTimeout:  # the check below says so, with the last answer

@@ -15,6 +15,7 @@ from drills.errors import EnvironmentFailed, ProcedureFailed, UsageError
 from drills.faults.talos import EtcdMembersWiped, etcd_members_wiped
 from drills.kube import Kube, KubeError
 from drills.procedures.etcd import Snapshot
+from drills.shell import command_line
 from drills.talosctl import WAITING, WIPE, Talosctl, TalosNode
 from drills.waiting import wait_until
 
@@ -170,7 +171,7 @@ class TalosEtcdMembers:
         # All at once and waited for: a member that keeps its data goes on with the old cluster, and the etcd of one
         # that was empty before, and has yet to boot, says already that it waits.
         command = (*WIPE, f"--timeout={within_s:g}s")
-        with self._drill.step("wipe etcd on every control plane", f"talosctl -n {addresses} {' '.join(command)}"):
+        with self._drill.step("wipe etcd on every control plane", f"talosctl -n {addresses} {command_line(command)}"):
             self._talosctl.run(self._nodes, *command, timeout_s=within_s + _TALOSCTL_ENDS_WITHIN_S)
         with self._drill.step(
             "wait until every etcd waits for its bootstrap", f"talosctl -n {addresses} service etcd", by="kubernetes"
@@ -184,7 +185,7 @@ class TalosEtcdMembers:
     def _bootstrap(self, node: TalosNode, snapshot: Snapshot) -> None:
         command = ("bootstrap", f"--recover-from={snapshot.path}")
         with self._drill.step(
-            "bootstrap one control plane from the snapshot", f"talosctl -n {node.address} {' '.join(command)}"
+            "bootstrap one control plane from the snapshot", f"talosctl -n {node.address} {command_line(command)}"
         ):
             self._bootstrapped = node.name  # before, for one that failed may have begun
             self._talosctl.run([node], *command, timeout_s=SNAPSHOT_WITHIN_S)
@@ -195,7 +196,7 @@ class TalosEtcdMembers:
         command += ["--worker-nodes", _addresses(self._workers)] if self._workers else []
         command += [f"--wait-timeout={within_s:g}s"]
         with self._drill.step(
-            "wait for the cluster's health", f"talosctl -n {via.address} {' '.join(command)}", by="kubernetes"
+            "wait for the cluster's health", f"talosctl -n {via.address} {command_line(command)}", by="kubernetes"
         ):
             self._talosctl.run([via], *command, timeout_s=within_s + _TALOSCTL_ENDS_WITHIN_S)
 

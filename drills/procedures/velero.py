@@ -17,6 +17,7 @@ from drills.clock import stamp
 from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.kube import VELERO_ENDED, Kube, deployment_available, statefulset_ready, velero_phase
+from drills.shell import command_line
 
 NAMESPACE = "velero"
 BACKUP_TIMEOUT_S = 300.0
@@ -312,7 +313,7 @@ class Velero:
             )
 
     def _restore(self, name: str, step: str, *arguments: str) -> None:
-        with self._drill.step(step, f"velero restore create {name} {' '.join(arguments)} --wait"):
+        with self._drill.step(step, f"velero restore create {name} {command_line(arguments)} --wait"):
             self._create("restore", name, *arguments, "--wait", timeout_s=RESTORE_TIMEOUT_S)
         phase = self._note_end("restore", name).get("phase")
         if phase != "Completed":

@@ -9,6 +9,7 @@ from drills.drill import Drill
 from drills.errors import ProcedureFailed
 from drills.kube import Kube, Manifest, statefulset_ready
 from drills.probes import Probe
+from drills.shell import command_line
 from drills.waiting import wait_until
 
 NOTICED_WITHIN_S = 60.0
@@ -145,7 +146,7 @@ class VolumeSnapshots:
             raise ProcedureFailed(f"there is no claim {namespace}/{claim}")
         replicas = (self._kube.get("StatefulSet", workload, namespace) or {}).get("spec", {}).get("replicas", 1)
         scale = ["-n", namespace, "scale", f"statefulset/{workload}"]
-        with self._drill.step("stop the workload", f"kubectl {' '.join(scale)} --replicas=0"):
+        with self._drill.step("stop the workload", f"kubectl {command_line(scale)} --replicas=0"):
             self._run(*scale, "--replicas=0")
             # Nothing that it still writes is worth a grace period.
             self._run("-n", namespace, "delete", "pod", "--selector", f"app={workload}", "--grace-period=1")
@@ -153,7 +154,7 @@ class VolumeSnapshots:
             self._run("-n", namespace, "delete", "pvc", claim)
         with self._drill.step("make the volume from the snapshot", "kubectl apply --filename pvc-from-snapshot.yaml"):
             self._kube.apply(_claim_from(ruined, None if self._drill.leaves_out("procedure") else snapshot), namespace)
-        with self._drill.step("start the workload", f"kubectl {' '.join(scale)} --replicas={replicas}"):
+        with self._drill.step("start the workload", f"kubectl {command_line(scale)} --replicas={replicas}"):
             self._run(*scale, f"--replicas={replicas}")
             self._kube.wait_for(
                 "StatefulSet", workload, namespace, condition=statefulset_ready,

@@ -29,7 +29,7 @@ def test_output_and_return_code_come_back_and_are_logged(commands):
     assert done.seconds > 0
     log = commands.log.read_text()
     assert re.fullmatch(
-        r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \$ .*-c import sys.*\nout\nerr\n-> rc=0 in \d+\.\d\d s\n", log
+        r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \$ .*-c 'import sys.*\nout\nerr\n-> rc=0 in \d+\.\d\d s\n", log
     )
 
 
