@@ -8,8 +8,10 @@ import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from drills.clock import Clock, SystemClock, stamp
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
@@ -85,7 +87,7 @@ class Commands:
         command = mask(command_line([SECRETS.clean(mask(word)) for word in words]))
         started = self._clock.now()
         try:
-            process = subprocess.Popen(
+            process = _Program(
                 words,
                 stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -125,6 +127,27 @@ class Commands:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(text)
+
+
+class _Program(subprocess.Popen[str]):
+    """A program that does not outlive an interrupt which arrives while it is being started.
+
+    `Popen` waits until the child has become the program. What is raised into that wait leaves the child running, and
+    nobody with a handle to end it.
+    """
+
+    def __init__(self, words: list[str], **options: Any) -> None:  # noqa: ANN401 - whatever Popen takes
+        try:
+            super().__init__(words, **options)
+        except OSError:  # it did not start, and Popen has reaped what was forked
+            raise
+        except BaseException:
+            if getattr(self, "pid", None):
+                with suppress(ProcessLookupError):  # not the leader of a group yet
+                    os.killpg(self.pid, signal.SIGKILL)
+                self.kill()
+                self.wait()
+            raise
 
 
 class _Mask:

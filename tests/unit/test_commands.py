@@ -139,6 +139,24 @@ def test_an_interrupt_ends_the_program(commands, tmp_path):
         os.kill(int(pid_file.read_text()), 0)
 
 
+def test_an_interrupt_while_it_is_started_ends_the_program(commands, tmp_path, monkeypatch):
+    import subprocess
+
+    started = []
+    real = subprocess.Popen._execute_child
+
+    def interrupted(self, *arguments, **options):
+        real(self, *arguments, **options)
+        started.append(self.pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "_execute_child", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        commands.run(["sleep", "20"], timeout_s=30)
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)
+
+
 def test_runs_from_several_threads_do_not_mix_their_lines(commands):
     threads = [
         threading.Thread(target=commands.run, args=(["sh", "-c", f"echo {n}; echo {n}"],), kwargs={"timeout_s": 30})
