@@ -1,7 +1,7 @@
 """What the plugin asks of a repository, refuses, and leaves alone."""
 
 import pytest
-from drills.fixtures import plugin
+from drills.fixtures.plugin import selection
 
 pytest_plugins = ["pytester"]
 
@@ -119,7 +119,7 @@ def test_a_drill_that_lacks_what_it_needs_is_skipped_with_the_reason(session_of,
 
 @pytest.mark.parametrize("answers", [False, True])
 def test_a_drill_whose_image_only_a_registry_has_is_skipped_where_none_answers(session_of, monkeypatch, answers):
-    monkeypatch.setattr(plugin, "_registry_answers", lambda: answers)
+    monkeypatch.setattr(selection, "_registry_answers", lambda: answers)
     session = session_of(DRILL.format(marker="rto='30s', needs=['image registry']"), "-rs")
     assert session.counts == ({"passed": 1} if answers else {"skipped": 1})
     assert ("needs an image registry, and none answers" in session.output) is not answers

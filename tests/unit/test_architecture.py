@@ -202,7 +202,7 @@ RULES = {
     "pytest_kind is imported in fixtures/cluster.py alone": Rule(
         only_in("fixtures/cluster.py", "pytest_kind", "pykube"),
         ROOMS,
-        {"from pytest_kind import KindCluster": "fixtures/plugin.py", "import pykube": "drills/planted.py"},
+        {"from pytest_kind import KindCluster": "fixtures/plugin/ground.py", "import pykube": "drills/planted.py"},
     ),
     "scenarios import drills, pytest and the standard library": Rule(
         only_drills_pytest_and_the_standard_library,

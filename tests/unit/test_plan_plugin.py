@@ -121,7 +121,7 @@ def test_the_plan_says_what_the_scenarios_markers_say(pytester, own, monkeypatch
     assert {plugin.drill_name(item) for item in items} == set(own.drills)
     for item in items:
         marker, entry = plugin.marker_of(item), own.entry_for(plugin.drill_name(item), f"scenarios/{item.path.name}")
-        by_marker = plugin._objective(marker, None)
+        by_marker = plugin.objective_of(marker, None)
         assert Objective(entry.objective.rto, entry.objective.rpo, entry.objective.mtd, by_marker.source) == by_marker
         assert entry.objective.source.endswith(f": {by_marker.source}")
         assert (entry.tier, entry.runbook) == (marker["tier"], marker["runbook"])
