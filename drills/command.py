@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from drills import plan_commands, runs, seal_commands, signoff_commands
+from drills import chain, plan_commands, runs, seal_commands, signoff_commands
 from drills.errors import EnvironmentFailed, UsageError, WaitTimeout
 
 app = typer.Typer(
@@ -49,15 +49,17 @@ def verify_log(
         "evidence"
     ),
 ) -> None:
-    """Check that no entry was edited, removed or put in, and name the runs that never ended.
+    """Check that no entry was edited, removed, put in or backdated, that no run has a second end; name unended runs.
 
-    Exit 1 when the chain is broken. Its head is printed: kept somewhere else, it also shows a log that was cut off or
+    Exit 1 when something is wrong. Its head is printed: kept somewhere else, it also shows a log that was cut off or
     written anew as a whole.
     """
     path = evidence_dir / runs.LOG
     problems = runs.verify(path)
     for run in runs.unfinished(path):
         typer.echo(f"never ended: {run}")
+    for remark in chain.remarks(runs.lines(path)):
+        typer.echo(f"{path}: {remark}")
     for problem in problems:
         typer.echo(f"{path}: {problem}", err=True)
     typer.echo(

@@ -4,7 +4,7 @@ The log is a hash chain and gets an entry when a run starts, before anything is 
 that was cut short, or whose result somebody would rather not show, leaves a start without an end.
 
 A chain does not notice that its newest entries were cut off, nor that it was written anew as a whole; for that a
-checkpoint of it (drills/checkpoint.py) must be kept somewhere else.
+checkpoint of it (drills/checkpoint.py) must be kept somewhere else. What its entries may say is in drills/chain.py.
 """
 
 from __future__ import annotations
@@ -16,26 +16,31 @@ import json
 import os
 import platform
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from importlib import metadata
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
-from drills.clock import Clock, SystemClock, stamp
-from drills.errors import UsageError
+from drills import chain
+from drills.chain import GENESIS
+from drills.clock import Clock, SystemClock, parse_stamp, stamp
+from drills.errors import EnvironmentFailed, UsageError
 from drills.record import write_atomically
 
 SCHEMA = "pytest-drills/run/v1"
-GENESIS = "0" * 64
 LOG = "log.jsonl"
 _BLOCK = 1 << 16
 _PACKAGES = ("pytest-drills", "pytest", "pytest-kind", "kubernetes", "tenacity", "psycopg", "pydantic", "pytest-xdist")
-_AFTER_START = {"end": "ended", "seal": "was sealed", "sign-off": "was signed off"}
 _CI = ("CI", "GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "CI_JOB_URL", "JENKINS_URL", "BUILD_URL")
+_STAMPED_S = 0.001  # stamps have milliseconds
+_SHOWN = 300  # characters of half a line that the next entry keeps
 _SECRET_WORDS = ("password", "passwd", "token", "secret", "credential", "api-key", "apikey")
 
 
@@ -62,17 +67,16 @@ class Run:
             facts: what run.json says beside `provenance()`: why, image digests, plan digest, cluster shape.
             clock: for tests.
 
+        Raises:
+            EnvironmentFailed: the evidence directory cannot be written to. No directory of the run is left then.
+
         """
         clock = clock or SystemClock()
         now = clock.now().utc
-        evidence.mkdir(parents=True, exist_ok=True)
-        while True:
-            run = cls(evidence, f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}", clock)
-            try:
-                run.directory.mkdir()
-                break
-            except FileExistsError:  # two runs that began in one second drew one suffix
-                continue
+        try:
+            run = cls._with_directory(evidence, now, clock)
+        except OSError as error:
+            raise _unwritable(evidence, error) from error
         about = {
             "schema": SCHEMA,
             "run": run.id,
@@ -81,18 +85,29 @@ class Run:
             **provenance(),
             **(facts or {}),
         }
-        write_atomically(run.directory / "run.json", about)
-        append(
-            run.log,
-            {
-                "utc": stamp(now),
-                "event": "start",
-                "run": run.id,
-                "run_json_sha256": _sha256(run.directory / "run.json"),
-            },
-        )
+        try:
+            write_atomically(run.directory / "run.json", about)
+            digest = _sha256(run.directory / "run.json")
+            append(run.log, {"event": "start", "run": run.id, "run_json_sha256": digest}, clock)
+        except BaseException as error:
+            # A directory that no log knows would look like a run that somebody put there.
+            shutil.rmtree(run.directory, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise _unwritable(run.directory, error) from error
+            raise
         run._point_latest()
         return run
+
+    @classmethod
+    def _with_directory(cls, evidence: Path, now: datetime, clock: Clock) -> Self:
+        evidence.mkdir(parents=True, exist_ok=True)
+        while True:
+            run = cls(evidence, f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}", clock)
+            try:
+                run.directory.mkdir()
+            except FileExistsError:  # two runs that began in one second drew one suffix
+                continue
+            return run
 
     @classmethod
     def join(cls, directory: Path, clock: Clock | None = None) -> Self:
@@ -150,7 +165,6 @@ class Run:
         append(
             self.log,
             {
-                "utc": now,
                 "event": "end",
                 "run": self.id,
                 "verdicts": found,
@@ -158,6 +172,7 @@ class Run:
                 "run_json_sha256": _sha256(self.directory / "run.json"),
                 **facts,
             },
+            self._clock,
         )
 
     def _point_latest(self) -> None:
@@ -166,43 +181,47 @@ class Run:
         link.replace(self.evidence / "latest")  # renamed over: `latest` never points nowhere in between
 
 
-def append(log: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Add one entry to a log, chained to the one before it; returns it as written. Safe against other processes."""
-    with _locked(log), log.open("a+b") as file:
-        tail = _last_line(file)
-        torn = bool(tail) and not tail.endswith(b"\n")  # a writer was killed; its half line stays and shows
-        last = tail.removesuffix(b"\n")
-        begun = {"seq": _number(last, file) + 1, "prev": hashlib.sha256(last).hexdigest()}
-        whole = {**(begun if tail else {"seq": 0, "prev": GENESIS}), **entry}
-        line = json.dumps(whole, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        file.write(b"\n" + line if torn else line)
-        file.flush()
-        os.fsync(file.fileno())
+def append(log: Path, entry: Mapping[str, Any], clock: Clock | None = None) -> dict[str, Any]:
+    """Add one entry to a log, chained to the one before it; returns it as written. Safe against other processes.
+
+    It is dated by the clock, unless it says its `utc` itself: whoever waits for another writer must not date an entry
+    before that writer's. Where the clock is behind the entry before, the entry says by how much. Half a line that a
+    killed writer left is set aside: the entry keeps its beginning and its digest.
+
+    Args:
+        log: the file, made if need be.
+        entry: event, run and what else there is to say.
+        clock: for tests.
+
+    Raises:
+        EnvironmentFailed: it cannot be written, as on a full disk. Then nothing of it is in the log.
+
+    """
+    try:
+        with _locked(log), log.open("a+b", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            tail = _last_line(file)
+            half = b"" if tail.endswith(b"\n") or _entry(tail) is not None else tail
+            if half:
+                file.truncate(before - len(half))
+                tail = _last_line(file)
+            last = tail.removesuffix(b"\n")
+            begun: dict[str, Any] = {"seq": _number(last, file) + 1, "prev": hashlib.sha256(last).hexdigest()}
+            utc, behind = (entry["utc"], {}) if "utc" in entry else _dated(last, clock or SystemClock())
+            begun = begun if tail else {"seq": 0, "prev": GENESIS}
+            whole = {**begun, "utc": utc, **entry, **behind, **_set_aside(half)}
+            line = json.dumps(whole, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+            # The end of the last line may be all that its writer did not write.
+            _write(file, line if tail.endswith(b"\n") or not tail else b"\n" + line, half)
+    except OSError as error:
+        raise _unwritable(log, error) from error
     return whole
 
 
 def verify(log: Path) -> list[str]:
-    """Say what is wrong with a log's chain, one problem a string; empty if it is whole."""
-    problems: list[str] = []
-    prev = GENESIS
-    begun: set[str] = set()
-    for number, line in enumerate(lines(log)):
-        where = f"line {number + 1}"
-        entry = _entry(line)
-        if entry is None:
-            problems.append(f"{where}: not an entry, as a killed or a foreign writer leaves")
-        else:
-            if entry.get("seq") != number:
-                problems.append(f"{where}: found seq {entry.get('seq')}, accepted: {number}")
-            if entry.get("prev") != prev:
-                problems.append(f"{where}: does not follow the line before it: something was edited, removed or put in")
-            run, event = str(entry.get("run", "")), str(entry.get("event"))
-            if event == "start":
-                begun.add(run)
-            elif event in _AFTER_START and run not in begun:
-                problems.append(f"{where}: run {run} {_AFTER_START[event]} without having started")
-        prev = hashlib.sha256(line).hexdigest()
-    return problems
+    """Say what is wrong with a log, one problem a string; empty if it is whole. See `drills.chain`."""
+    content = _read(log)
+    return chain.problems(_split(content), torn=bool(content) and not content.endswith(b"\n"))
 
 
 def unfinished(log: Path) -> list[str]:
@@ -235,12 +254,7 @@ def lines(log: Path) -> list[bytes]:
         UsageError: it cannot be read.
 
     """
-    try:
-        return _split(log.read_bytes())
-    except OSError as error:
-        raise UsageError(
-            f"log: found {log} unreadable ({error}), accepted: the {LOG} of an evidence directory"
-        ) from error
+    return _split(_read(log))
 
 
 def provenance(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -287,7 +301,52 @@ def _locked(log: Path) -> Iterator[None]:
         yield
 
 
-def _last_line(file: BinaryIO) -> bytes:
+def _read(log: Path) -> bytes:
+    try:
+        return log.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"log: found {log} unreadable ({error}), accepted: the {LOG} of an evidence directory"
+        ) from error
+
+
+def _dated(last: bytes, clock: Clock) -> tuple[str, dict[str, float]]:
+    """Date an entry, and say by how much the clock is behind the entry before, if it is."""
+    now = clock.now().utc
+    try:
+        behind = (parse_stamp(str((_entry(last) or {}).get("utc"))) - now).total_seconds()
+    except ValueError:
+        behind = 0.0
+    return stamp(now), {chain.BEHIND: round(behind, 3)} if behind >= _STAMPED_S else {}
+
+
+def _set_aside(half: bytes) -> dict[str, Any]:
+    if not half:
+        return {}
+    shown = half.decode(errors="replace")[:_SHOWN]
+    return {chain.HALF: {"bytes": len(half), "sha256": hashlib.sha256(half).hexdigest(), "text": shown}}
+
+
+def _write(file: FileIO, line: bytes, half: bytes) -> None:
+    """Write one line wholly or not at all; what it was to take the place of is put back then."""
+    start = file.seek(0, os.SEEK_END)
+    try:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[file.write(rest) or 0 :]
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(start)
+        if half:
+            file.write(half)
+        raise
+
+
+def _unwritable(path: Path, error: OSError) -> EnvironmentFailed:
+    return EnvironmentFailed(f"{path}: cannot be written: {error.strerror or error}")
+
+
+def _last_line(file: FileIO) -> bytes:
     """Read a log's last line with its end, from the file's end backwards: nights of drills for years make it long."""
     place = file.seek(0, os.SEEK_END)
     tail = b""
@@ -298,7 +357,7 @@ def _last_line(file: BinaryIO) -> bytes:
     return tail[tail[:-1].rfind(b"\n") + 1 :]
 
 
-def _number(last: bytes, file: BinaryIO) -> int:
+def _number(last: bytes, file: FileIO) -> int:
     """Give the number of the last line: what it says of itself, or counted where it says none, as a half line."""
     said = (_entry(last) or {}).get("seq")
     if isinstance(said, int):
@@ -313,11 +372,7 @@ def _split(content: bytes) -> list[bytes]:
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None
+    return chain.entry_of(line)
 
 
 def _sha256(path: Path) -> str:

@@ -162,7 +162,7 @@ def seal(
     standings = {name: _standing(records.get(name), run, run_dir) for name in sorted(run["verdicts"])}
     _sign_statement(run_dir, "run", _test_result(run_dir, records, standings), digest, signing)
     _sign_statement(run_dir, "recovery", _recovery(run, verdict, records, standings), digest, signing)
-    entry = runs.append(log, {"utc": now, "event": "seal", "run": run["run"], "manifest_sha256": digest})
+    entry = runs.append(log, {"event": "seal", "run": run["run"], "manifest_sha256": digest}, clock)
 
     troubles: list[str] = []
     made: Path | None = None

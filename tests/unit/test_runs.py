@@ -1,3 +1,4 @@
+import hashlib
 import json
 import multiprocessing
 import re
@@ -5,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from drills import runs
+from drills import chain, runs
 from drills.clock import FakeClock
 from drills.errors import UsageError
 from drills.record import write_atomically
@@ -116,15 +117,33 @@ def test_what_a_chain_cannot_see_its_head_kept_elsewhere_does(tmp_path, clock):
     assert runs.head(log) != head
 
 
-def test_a_half_written_line_shows_and_does_not_stop_the_log(tmp_path, clock):
+@pytest.mark.parametrize("half", [b'{"seq": 4, "pr', b"half", b"x" * 100_000])
+def test_half_a_line_shows_until_the_next_entry_sets_it_aside_and_says_so(tmp_path, clock, half):
     log = two_runs(tmp_path, clock)
     with log.open("ab") as file:
-        file.write(b'{"seq": 4, "pr')
+        file.write(half)
+    (problem,) = runs.verify(log)
+    assert problem.startswith("line 5: half an entry: a writer was killed")
     run = Run.start(tmp_path, clock=clock)
     run.end()
-    assert runs.verify(log) == ["line 5: not an entry, as a killed or a foreign writer leaves"]
+    assert runs.verify(log) == []
     assert runs.unfinished(log) == []
-    assert len(runs.entries(log)) == 6
+    entries = runs.entries(log)
+    assert [entry["seq"] for entry in entries] == list(range(6))
+    said = {"bytes": len(half), "sha256": hashlib.sha256(half).hexdigest(), "text": half.decode()[:300]}
+    assert (entries[4]["half_line"], "half_line" in entries[5]) == (said, False)
+    (remark,) = chain.remarks(runs.lines(log))
+    assert remark.startswith(f"line 5: half a line of {len(half)} bytes was set aside")
+
+
+def test_a_line_that_lacks_its_end_alone_is_a_whole_entry(tmp_path, clock):
+    log = two_runs(tmp_path, clock)
+    log.write_bytes(log.read_bytes().removesuffix(b"\n"))
+    assert runs.verify(log) == []
+    runs.append(log, {"event": "start", "run": "next"}, clock)
+    assert runs.verify(log) == []
+    assert "half_line" not in runs.entries(log)[4]
+    assert len(runs.entries(log)) == 5
 
 
 def test_an_append_reads_the_last_line_and_not_the_years_before_it(tmp_path, monkeypatch):
@@ -148,14 +167,15 @@ def test_an_append_reads_the_last_line_and_not_the_years_before_it(tmp_path, mon
 
 def test_entries_longer_than_a_block_chain_too(tmp_path):
     log = tmp_path / "log.jsonl"
-    for length in (1, runs._BLOCK - 1, runs._BLOCK, 3 * runs._BLOCK, 1):
+    for length in (1, runs._BLOCK - 1, runs._BLOCK, 3 * runs._BLOCK, 2):
         runs.append(log, {"event": "start", "run": "x" * length})
     assert runs.verify(log) == []
     assert len(runs.entries(log)) == 5
 
 
 @pytest.mark.parametrize(
-    "foreign", [b"\n", b"\n\n", b"garbage\n", b"[]\n", b'{"seq": "4"}\n', b'{"seq": 4, "pr', b"half"]
+    "foreign",
+    [b"\n", b"\n\n", b"garbage\n", b"[]\n", b'{"seq": "4"}\n', b"[" * 9000 + b"\n", b'{"seq": ' + b"9" * 5000 + b"}\n"],
 )
 def test_what_is_no_entry_shows_alone_whatever_it_is(tmp_path, clock, foreign):
     log = two_runs(tmp_path, clock)
