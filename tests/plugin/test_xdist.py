@@ -4,7 +4,7 @@ import signal
 
 import matplotlib as mpl
 import pytest
-from drills.fixtures.network import process_identity
+from drills.fixtures.owner import process_identity
 
 from drills.history import History
 
@@ -90,7 +90,7 @@ import subprocess
 from pathlib import Path
 
 from drills.fixtures.engine import PROCESS_VARIABLE
-from drills.fixtures.network import process_identity
+from drills.fixtures.owner import process_identity
 
 @pytest.mark.drill(rto='30s')
 def test_outage(drill):
