@@ -188,11 +188,17 @@ def _within(place: str, collection: str) -> bool:
 
 
 def _selected(manifest: Manifest, query: dict[str, str]) -> bool:
-    name = query.get("fieldSelector", "").removeprefix("metadata.name=")
     labels = dict(pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair)
-    return (not name or manifest["metadata"]["name"] == name) and labels.items() <= manifest["metadata"].get(
-        "labels", {}
-    ).items()
+    return labels.items() <= manifest["metadata"].get("labels", {}).items() and all(
+        str(_field(manifest, path.split("."))) == value
+        for path, _, value in (pair.partition("=") for pair in query.get("fieldSelector", "").split(",") if pair)
+    )
+
+
+def _field(manifest: Any, path: list[str]) -> Any:
+    for part in path:
+        manifest = manifest.get(part, "") if isinstance(manifest, dict) else ""
+    return manifest
 
 
 def _merged(target: Manifest, patch: Manifest) -> Manifest:
@@ -278,7 +284,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not rest:
             self._refuse(404, "NotFound", "the server could not find the requested resource")
         elif self.command == "POST" and not name:
-            name = body["metadata"]["name"]
+            generated = body["metadata"].get("generateName", "") + str(fake._version)
+            name = body["metadata"].setdefault("name", generated)
             if (collection, name) in fake.objects:
                 self._refuse(409, "AlreadyExists", f'"{name}" already exists')
             else:

@@ -194,8 +194,8 @@ RULES = {
             "if TYPE_CHECKING:\n    import pandas as pd": "drills/planted.py",
         },
     ),
-    "kubernetes is imported in drills/kube.py alone": Rule(
-        only_in("drills/kube.py", "kubernetes"),
+    "kubernetes is imported in drills/kube/transport.py alone": Rule(
+        only_in("drills/kube/transport.py", "kubernetes"),
         ROOMS,
         {"from kubernetes import client": "fixtures/planted.py", "import kubernetes.client": "drills/planted.py"},
     ),
