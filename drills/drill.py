@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from drills import measures, record
 from drills.alerts import Alarm, Notice, firing
@@ -38,6 +38,7 @@ from drills.verdicts import Failure, Judgement, judge
 from drills.waiting import wait_until
 
 if TYPE_CHECKING:
+    from drills.books import Finding
     from drills.faults import Fault  # for its type only: the faults bring the Kubernetes client with them
 
 T = TypeVar("T")
@@ -59,6 +60,15 @@ class Reader(Protocol):
 
     def read(self) -> list[Row]:
         """Everything found in the ledger; raises WriteRefused if it cannot be read now."""
+        ...
+
+
+@runtime_checkable
+class Auditor(Protocol):
+    """A reader that can tell whether restored data is sound, which its rows alone do not say."""
+
+    def audit(self) -> Sequence[Finding]:
+        """Return what each check found; bounded in time, raises WriteRefused if nobody answers."""
         ...
 
 
@@ -399,6 +409,12 @@ class Drill:
         """Note a security control that is relaxed for the drill: a firewall opened, an alert muted."""
         self.history.record("relaxed_control", text=_told("relaxes", control))
 
+    def caveat(self, text: str) -> None:
+        """Note what a pass does not prove; where the drill is MET, its reason says it, too."""
+        text = _told("caveat", text)
+        if text not in [event.fields["text"] for event in self.history.events("caveat")]:
+            self.history.record("caveat", text=text)
+
     def always_held(self, probe: Probe) -> None:
         """Check that a probe had not one bad reading from the steady state on.
 
@@ -662,6 +678,7 @@ class Drill:
                     self._sampling.wait_for_good(name, self._need_stable, self._left(deadline), since=since)
                 self._stop_writers(deadline)
                 self._read_back(deadline)
+                self._audit_data()
                 verified = self.history.clock.now()
                 # The run must reach beyond the reading of the data, as far as no reading is pending any more.
                 since = self.history.seconds(verified.monotonic)
@@ -691,6 +708,7 @@ class Drill:
         try:
             deadline = self.clock.monotonic() + patience_s
             self._read_back(deadline, readers)
+            self._audit_data(readers)
             verified = self.history.clock.now()
             self._stop_writers(deadline)
             for name in self._users():
@@ -722,6 +740,20 @@ class Drill:
             self.history.record(
                 "read_back", ledger=writer.name, asked=asked, rows=[[row.seq, row.seal, row.prev] for row in rows]
             )
+
+    def _audit_data(self, readers: Sequence[Reader] = ()) -> None:
+        """Check restored data beyond its rows, where its reader can; an audit that cannot be made is a failed check."""
+        for (writer, own), other in zip_longest(self._ledgers, readers):
+            reader = other or own
+            if not isinstance(reader, Auditor):
+                continue
+            try:
+                found = reader.audit()
+            except (WriteRefused, OSError) as error:
+                self.check(f"{writer.name}: the data can be audited", False, "an answer", error)
+                continue
+            for one in found:
+                self.check(f"{writer.name}: {one.name}", one.ok, one.expected, one.got)
 
     def _look_once_more(self) -> None:
         """Say what became of the data even though the service did not come back."""

@@ -188,6 +188,7 @@ def _measured(
         "probes": [asdict(quality) for quality in measures.probe_qualities(history)],
         "clock": {"stepped": step > 0, "wall_step_s": step},
         "notes": _told(history, "note", known.get("notes")),
+        "caveats": _told(history, "caveat", known.get("caveats")),
         "deviations": _told(history, "deviation", known.get("deviations")),
         "relaxed_controls": _told(history, "relaxed_control", known.get("relaxed_controls")),
         "verdict": str(judgement.verdict),

@@ -121,7 +121,7 @@ class PostgresLedger:
 
         async def insert(connection: Connection) -> None:
             await connection.execute(statement.format(sql.Identifier(self.table)), values)
-            await _commit(connection)
+            await commit(connection)
 
         self._once(insert, timeout_s)
 
@@ -140,7 +140,7 @@ class PostgresLedger:
         async def select(connection: Connection) -> list[Row]:
             found = await connection.execute(statement.format(sql.Identifier(self.table)))
             rows = [Row(*values) for values in await found.fetchall()]
-            await _commit(connection)  # an open transaction would hold back what a backup or a failover waits for
+            await commit(connection)  # an open transaction would hold back what a backup or a failover waits for
             return rows
 
         return self._persistently(select)
@@ -166,7 +166,7 @@ class PostgresLedger:
             await connection.execute(table.format(name))
             await connection.execute(index.format(sql.Identifier(f"{self.table}_seq"), name))
             await connection.execute(identity.format(name))
-            await _commit(connection)
+            await commit(connection)
 
         self._persistently(create)
 
@@ -185,7 +185,7 @@ class PostgresLedger:
 
         async def remove(connection: Connection) -> int:
             removed = await connection.execute(statement.format(sql.Identifier(self.table)), (seq,))
-            await _commit(connection)
+            await commit(connection)
             return removed.rowcount
 
         return self._persistently(remove)
@@ -202,7 +202,7 @@ class PostgresLedger:
         async def work(connection: Connection) -> list[tuple[Any, ...]]:
             answer = await connection.execute(statement.encode())
             rows = await answer.fetchall() if answer.description else []
-            await _commit(connection)
+            await commit(connection)
             return rows
 
         return self._once(work, self._read_timeout_s)
@@ -279,7 +279,7 @@ class PostgresLedger:
             # SET, not the `options` of the start-up packet: poolers refuse those.
             await connection.execute("SET synchronous_commit = on")
             await connection.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(limit_ms)))
-            await _commit(connection)
+            await commit(connection)
             self._limit_ms = limit_ms
         return await work(connection)
 
@@ -505,7 +505,7 @@ def _row(kept: Manifest) -> Row:
 _TEXTS = ("prev", "payload", "stamp", "digest")
 
 
-async def _commit(connection: Connection) -> None:
+async def commit(connection: Connection) -> None:
     """Commit, and believe only the word COMMIT: a failed transaction answers COMMIT with ROLLBACK, and no error."""
     answer = await connection.execute("COMMIT")
     if answer.statusmessage != "COMMIT":

@@ -129,7 +129,8 @@ def judge(history: Source, objective: Objective, failure: BaseException | Failur
         if why:
             return Judgement(verdict, why, achieved)
     word = "backup verified" if measures.kind(history) == "validation" else "recovered"
-    return Judgement(Verdict.MET, _met(objective, achieved, word), achieved)
+    caveats = [event.fields["text"] for event in _events(history, "caveat")]
+    return Judgement(Verdict.MET, "; ".join([_met(objective, achieved, word), *caveats]), achieved)
 
 
 def _environment(failure: Failure | None) -> str:

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from drills import measures, record
+from drills.books import Finding
 from drills.clock import SystemClock
 from drills.commands import Commands
 from drills.drill import FOREVER, Drill
@@ -17,6 +18,7 @@ from drills.errors import (
     ProcedureFailed,
     UsageError,
     WaitTimeout,
+    WriteRefused,
 )
 from drills.faults import BlastRadius
 from drills.history import History
@@ -421,6 +423,57 @@ def test_a_failed_check_is_missed(make, service):
     drill.check("all secrets are back", ok=False, expected=5, got=4)
     assert drill.judgement.verdict is Verdict.MISSED
     assert "all secrets are back (expected 5, got 4)" in drill.judgement.why
+
+
+class Audited:
+    """The service's ledger, whose data is found to be as it is told."""
+
+    def __init__(self, service, *findings):
+        self._service, self.findings = service, findings
+
+    def read(self):
+        return self._service.read()
+
+    def audit(self):
+        if isinstance(self.findings[0], Exception):
+            raise self.findings[0]
+        return self.findings
+
+
+@pytest.mark.parametrize(
+    ("finding", "verdict", "got"),
+    [
+        (Finding("the books balance", True, "10", "10"), Verdict.MET, "10"),
+        (Finding("the books balance", False, "10", "9"), Verdict.MISSED, "9"),
+        (WriteRefused("nobody answers"), Verdict.MISSED, "nobody answers"),
+    ],
+    ids=["sound", "corrupt", "no answer"],
+)
+def test_data_that_was_read_back_is_audited_where_its_reader_can(make, service, finding, verdict, got):
+    drill = make(ledger=False)
+    writer = Writer(service, drill.history, "orders", rate_hz=100.0, timeout_s=0.2)
+    drill.watch(writer, Audited(service, finding))
+    with drill.disruption(held(drill, service), **LIMITS), drill.recovery("plug it in"):
+        plug_in(service)
+    (check,) = [event.fields for event in drill.history.events("check")]
+    assert check["name"] in ("orders: the books balance", "orders: the data can be audited")
+    assert check["got"] == got
+    assert drill.judgement.verdict is verdict
+
+
+def test_what_a_pass_does_not_prove_is_part_of_its_reason_once(make, service):
+    drill = make()
+    with drill.disruption(held(drill, service), **LIMITS), drill.recovery("plug it in"):
+        plug_in(service)
+    plain = drill.judgement.why
+    drill.caveat("one sample of a race")
+    drill.caveat("one sample of a race")
+    assert drill.judgement.why == f"{plain}; one sample of a race"
+    assert drill.recorded()["caveats"] == ["one sample of a race"]
+    drill.check("the light is on", ok=False)
+    assert "race" not in drill.judgement.why, "a miss needs no caveat"
+    with pytest.raises(UsageError, match="caveat: found no text"):
+        drill.caveat(" ")
 
 
 def test_a_service_that_flaps_is_back_with_its_lasting_run(make, service):
