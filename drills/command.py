@@ -5,6 +5,7 @@ Exit codes: 0 met or done, 1 missed (or a difference found), 2 bad input, 3 inco
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 
 from drills import chain, plan_commands, runs, seal_commands, signoff_commands
 from drills.errors import EnvironmentFailed, UsageError, WaitTimeout
+from drills.line import one_line
 
 app = typer.Typer(
     name="drills",
@@ -79,10 +81,19 @@ def main() -> None:
         sys.exit(_refused(error, 2))
     except (EnvironmentFailed, WaitTimeout) as error:
         sys.exit(_refused(error, 3))
+    except OSError as error:  # a disk that is full, a directory that is read-only, a file where one should be
+        sys.exit(_refused(_in_words(error), 3))
+
+
+def _in_words(error: OSError) -> Exception:
+    """Say on one line which file it was, where the system says so."""
+    where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return EnvironmentFailed(f"{where}{error.strerror or error}")
 
 
 def _refused(error: Exception, code: int) -> int:
-    typer.echo(f"error: {error}", err=True)
+    # What a program said may have lines; none of them may look like one of ours, or of a CI's commands.
+    typer.echo("\n  ".join(map(one_line, f"error: {error}".split("\n"))), err=True)
     for note in getattr(error, "__notes__", []):
         typer.echo(f"  {note}", err=True)
     return code

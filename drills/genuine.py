@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
 
-from drills import checkpoint, keys, runs, schema, seal, signoff, timestamps
+from drills import chain, checkpoint, keys, runs, schema, seal, signoff, timestamps
 from drills.checkpoint import Checkpoint
 from drills.errors import NotGenuine, UsageError
 from drills.keys import PublicKeys
+from drills.redaction import MARK
 from drills.verdicts import Verdict, worst
 
+_NAMED = 5  # entries that no checkpoint covers, and that are named one by one
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 
 
@@ -43,7 +45,7 @@ class Findings:
 
 
 def check_run(run_dir: Path, trusted: Sequence[PublicKeys] = (), authority: Path | None = None) -> Findings:
-    """Check a sealed run by what is in its directory, as verify.sh does.
+    """Check a sealed run by what is in its directory, and by the log where it lies beside it, as verify.sh does.
 
     Args:
         run_dir: its directory.
@@ -58,14 +60,39 @@ def check_run(run_dir: Path, trusted: Sequence[PublicKeys] = (), authority: Path
     """
     if not seal.is_sealed(run_dir):
         raise UsageError(f"run: found no {seal.MANIFEST} in {run_dir}, accepted: a run that was sealed")
+    run_dir = run_dir.resolve()
+    found = _check_pack(run_dir, trusted, authority)
+    log = run_dir.parent / runs.LOG
+    if not log.is_file():
+        return found
+    problems = [f"{runs.LOG}: {problem}" for problem in runs.verify(log)]
+    note = run_dir / seal.NOTE
+    if note.is_file():
+        try:
+            made = checkpoint.parse(note.read_bytes(), seal.NOTE)
+            problems += checkpoint.differences(runs.lines(log), [(seal.NOTE, made)])
+        except (NotGenuine, OSError) as problem:
+            problems.append(str(problem))
+    run = next(iter(found.verdicts))
+    problems += [*_log_problems(run_dir, run, runs.entries(log)), *_sign_off_problems(run_dir)]
+    # What the manifest has shown already is not said a second time.
+    problems = [each for each in problems if each.partition(" is not the one in the log's")[0] not in found.problems]
+    remarks = [f"{runs.LOG}: {remark}" for remark in chain.remarks(runs.lines(log))]
+    return Findings(found.verdicts, [*found.problems, *problems], [*found.remarks, *remarks], found.signers)
+
+
+def _check_pack(run_dir: Path, trusted: Sequence[PublicKeys], authority: Path | None) -> Findings:
+    """Check a sealed run by what is in its directory alone."""
     remarks: list[str] = []
-    verdict, signer = Verdict.INCONCLUSIVE, None
+    verdict, signer, run = Verdict.INCONCLUSIVE, None, run_dir.name
     try:
         manifest = (run_dir / seal.MANIFEST).read_bytes()
         about = _manifest(manifest)
-        verdict = Verdict(about["verdict"])
+        run, verdict = about["run"], Verdict(about["verdict"])
         signer = _signer(run_dir, trusted)
         problems = list(_file_problems(run_dir, about))
+        if run != run_dir.name and _RUN_ID.fullmatch(run_dir.name):
+            problems.append(f"the directory {run_dir.name} holds the run {run}")
         digest = hashlib.sha256(manifest).hexdigest()
         checks: list[Callable[[], None]] = [
             *(lambda name=name: _check_statement(run_dir, name, digest, signer) for name in seal.PREDICATES),
@@ -80,7 +107,7 @@ def check_run(run_dir: Path, trusted: Sequence[PublicKeys] = (), authority: Path
         remarks += [f"a secret was taken out before it was sealed: {name}" for name in about["redacted"]]
     except (NotGenuine, OSError) as problem:
         problems = [str(problem)]
-    return Findings({run_dir.name: verdict}, problems, remarks, [signer] if signer else [])
+    return Findings({run: verdict}, problems, remarks, [signer] if signer else [])
 
 
 def check_evidence(
@@ -105,38 +132,61 @@ def check_evidence(
     log = evidence / runs.LOG
     problems = [f"{runs.LOG}: {problem}" for problem in runs.verify(log)]
     entries = runs.entries(log)
-    remarks = [f"{run}: never ended" for run in runs.unfinished(log)]
+    remarks = [f"{runs.LOG}: {remark}" for remark in chain.remarks(runs.lines(log))]
+    remarks += [f"{run}: never ended" for run in runs.unfinished(log)]
     signers = list(trusted) or _keys_beside(evidence)
     problems += _checkpoint_problems(evidence, signers, older)
     uncovered, new = _uncovered(evidence, entries)
     problems, remarks = problems + uncovered, remarks + new
 
     verdicts: dict[str, Verdict] = {}
-    sealed = {str(entry.get("run")): entry for entry in entries if entry.get("event") == "seal"}
-    ended = {str(entry.get("run")): entry for entry in entries if entry.get("event") == "end"}
-    begun = [str(entry.get("run")) for entry in entries if entry.get("event") == "start"]
+    ended, sealed = chain.first(entries, "end"), chain.first(entries, "seal")
+    begun = list(chain.first(entries, "start"))
+    vouched = _vouched(entries, evidence)
     for run, entry in ended.items():
-        verdicts[run] = worst(Verdict(each) for each in _mapping(entry, "verdicts").values() if each in list(Verdict))
+        verdict = worst(Verdict(each) for each in _mapping(entry, "verdicts").values() if each in list(Verdict))
+        # What nobody vouches for proves nothing, but it does not unsay a miss either.
+        verdicts[run] = Verdict.INCONCLUSIVE if run not in vouched and verdict is Verdict.MET else verdict
     for run in begun:
         run_dir = evidence / run
-        if not _RUN_ID.fullmatch(run) or not run_dir.is_dir():
+        if not _RUN_ID.fullmatch(run) or run_dir.is_symlink() or not run_dir.is_dir():
             problems.append(f"{run}: its directory is gone")
-        elif run not in sealed:
-            remarks.append(f"{run}: was never sealed")
+            continue
+        if run not in sealed:
+            remarks.append(f"{run}: was never sealed: nobody vouches for it, and no MET of it counts")
+            if seal.is_sealed(run_dir):
+                problems.append(f"{run}: is sealed, and the log has no seal of it")
         elif not seal.is_sealed(run_dir):
             problems.append(f"{run}: missing: {seal.MANIFEST}")
         else:
-            found = check_run(run_dir, signers, authority)
-            verdicts |= found.verdicts
+            found = _check_pack(run_dir, signers, authority)
+            verdicts |= found.verdicts if run in vouched else {}
             problems += [f"{run}: {problem}" for problem in found.problems]
-            problems += [f"{run}: {problem}" for problem in _entry_problems(run_dir, sealed[run], ended.get(run, {}))]
             remarks += [f"{run}: {remark}" for remark in found.remarks]
-        if run_dir.is_dir():
-            problems += [f"{run}: {problem}" for problem in _sign_off_problems(run_dir)]
+        problems += [f"{run}: {problem}" for problem in _log_problems(run_dir, run, entries)]
+        problems += [f"{run}: {problem}" for problem in _sign_off_problems(run_dir)]
+    strange, harmless = _unlogged(evidence, begun)
+    return Findings(verdicts, problems + strange, remarks + harmless, signers)
+
+
+def _unlogged(evidence: Path, begun: Collection[str]) -> tuple[list[str], list[str]]:
+    """Find directories that look like runs and that the log does not know: problems, and remarks."""
+    problems, remarks = [], []
     for path in sorted(evidence.iterdir()):
-        if _RUN_ID.fullmatch(path.name) and path.is_dir() and path.name not in begun:
+        if path.name in begun or not path.is_dir() or path.name == runs.LATEST:
+            continue
+        held = any(path.glob("*/record.json")) or any(path.glob("*/history.jsonl"))
+        if held or seal.is_sealed(path) or path.is_symlink():
             problems.append(f"{path.name}: is not in the log")
-    return Findings(verdicts, problems, remarks, signers)
+        elif _RUN_ID.fullmatch(path.name) or (path / "run.json").exists():
+            remarks.append(f"{path.name}: is not in the log; it holds no drill, as a start that was cut short leaves")
+    return problems, remarks
+
+
+def _vouched(entries: Sequence[Mapping[str, Any]], evidence: Path) -> set[str]:
+    """Name the runs that are sealed by an entry that a checkpoint beside the log covers."""
+    covered = max((int(path.stem) for path in checkpoint.notes(evidence)), default=0)
+    return set(chain.first(entries[:covered], "seal"))
 
 
 def _manifest(content: bytes) -> dict[str, Any]:
@@ -161,6 +211,8 @@ def _signer(run_dir: Path, trusted: Sequence[PublicKeys]) -> PublicKeys:
 
 def _file_problems(run_dir: Path, about: Mapping[str, Any]) -> Iterator[str]:
     listed = {each["path"]: each for each in about["files"]}
+    if len(listed) < len(about["files"]):
+        yield f"changed: {seal.MANIFEST} lists a file twice"
     there = {name: path for name, path in seal.files(run_dir) if name not in seal.NOT_LISTED}
     for name, each in listed.items():
         path = there.pop(name, None)
@@ -185,7 +237,7 @@ def _check_statement(run_dir: Path, name: str, digest: str, signer: PublicKeys) 
         payload, keyid, signature = data["payload"], data["signatures"][0]["keyid"], data["signatures"][0]["sig"]
         form = seal.envelope_text(payload, keyid, signature) + "\n"
         whole = all(b64encode(b64decode(each)).decode() == each for each in (payload, signature))
-        if form != text or not whole or keyid != signer.run_id:
+        if form != text or not whole or keyid not in (signer.run_fingerprint, signer.run_id):
             raise NotGenuine(f"changed: {envelope_file.name} is no envelope as pytest-drills writes it")
         Envelope.from_dict(data).verify([SSlibKey.from_crypto(signer.run, keyid=keyid)], 1)
         statement = json.loads(b64decode(payload))
@@ -239,20 +291,52 @@ def _check_time_stamp(run_dir: Path, signer: PublicKeys, authority: Path | None)
     return [f"time stamp {stamp.utc}, checked by {' and '.join(stamp.readers)}{whose}"]
 
 
-def _entry_problems(run_dir: Path, sealed: Mapping[str, Any], ended: Mapping[str, Any]) -> Iterator[str]:
-    """Compare a run with what the log says of it."""
-    manifest = (run_dir / seal.MANIFEST).read_bytes()
-    if hashlib.sha256(manifest).hexdigest() != sealed.get("manifest_sha256"):
-        yield f"changed: {seal.MANIFEST} is not the one in the log"
+def _log_problems(run_dir: Path, run: str, entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Compare a run, sealed or not, with the first END and the first SEAL that the log has of it."""
+    sealed, ended = (chain.first(entries, event).get(run) for event in ("seal", "end"))
+    manifest = _content(run_dir / seal.MANIFEST)
+    if manifest is not None and sealed is None:
+        yield f"changed: the log has no seal of run {run}"
+    if manifest is not None and sealed is not None:
+        if hashlib.sha256(manifest).hexdigest() != sealed.get("manifest_sha256"):
+            yield f"changed: {seal.MANIFEST} is not the one in the log"
+        # Its number is in it, so that it is the first seal in no other place.
+        entry = chain.entry_of(_content(run_dir / seal.ENTRY) or b"")
+        if entry is not None and entry != sealed:
+            yield f"changed: {seal.ENTRY} is not the first seal of this run in the log"
+    yield from _end_problems(run_dir, ended or {}, _line(manifest or b"", '"redacted":'))
+
+
+def _end_problems(run_dir: Path, ended: Mapping[str, Any], redacted: str) -> Iterator[str]:
+    """Compare run.json and the records with what the run's END entry says of them."""
     logged = dict(_mapping(ended, "records"))
     if "run_json_sha256" in ended:
         logged["run.json"] = ended["run_json_sha256"]
     for name, digest in logged.items():
-        path = run_dir / name
-        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        content = _content(run_dir / name)
+        if content is not None and hashlib.sha256(content).hexdigest() == digest:
+            continue
         # Redacted after the END entry was written: the manifest, which is signed, says so and has the digest.
-        if found != digest and f'"{name}"' not in _line(manifest, '"redacted":'):
+        if content is None or f'"{name}"' not in redacted:
             yield f"changed: {name} is not the one in the log's entry of its end"
+        elif MARK not in content:
+            yield f"changed: {name} is named as redacted, and nothing in it is"
+    for drill, verdict in _mapping(ended, "verdicts").items():
+        name = f"{drill}/record.json"
+        content = _content(run_dir / name)
+        if content is not None and _verdict(content) not in (verdict, None):
+            yield f"changed: {name} does not say {verdict}, as the log's entry of its end does"
+
+
+def _verdict(record: bytes) -> str | None:
+    """Read a record's verdict; None where it cannot be read, which proves nothing and is said elsewhere."""
+    about = chain.entry_of(record)
+    return None if about is None else str(about.get("verdict"))
+
+
+def _content(path: Path) -> bytes | None:
+    """Read a regular file; None where there is none."""
+    return path.read_bytes() if path.is_file() else None
 
 
 def _mapping(entry: Mapping[str, Any], field: str) -> Mapping[str, Any]:
@@ -302,7 +386,12 @@ def _uncovered(evidence: Path, entries: Sequence[Mapping[str, Any]]) -> tuple[li
     unsealed = [str(entry.get("run")) for entry in later if entry.get("event") == "seal"]
     if unsealed:
         return [f"{run}: the checkpoint that its sealing made is gone" for run in unsealed], []
-    return [], [f"{len(later)} entries are in no checkpoint yet: make one by `drills checkpoint`"] if later else []
+    if not later:
+        return [], []
+    what = ", ".join(f"{entry.get('event')} of {entry.get('run')}" for entry in later[:_NAMED])
+    more = f" and {len(later) - _NAMED} more" if len(later) > _NAMED else ""
+    entries_are = "1 entry is" if len(later) == 1 else f"{len(later)} entries are"
+    return [], [f"{entries_are} in no checkpoint yet: make one by `drills checkpoint`; nobody vouches for {what}{more}"]
 
 
 def _keys_beside(evidence: Path) -> list[PublicKeys]:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 import tempfile
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +81,12 @@ class PublicKeys:
     def run_id(self) -> str:
         """Name the key of runs: the SHA-256 of its DER form, in hex."""
         return self._run_digest().hex()
+
+    @property
+    def run_fingerprint(self) -> str:
+        """Name the key of runs as `ssh-keygen -l` does: the only keyid in an envelope that cosign takes for a key's."""
+        blob = b64decode(self.run.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).split()[1])
+        return "SHA256:" + b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
     @property
     def run_hint(self) -> str:

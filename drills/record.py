@@ -99,7 +99,19 @@ def rejudge(record: Mapping[str, Any], history: History) -> dict[str, Any]:
 
 
 def write_atomically(path: Path, data: Mapping[str, Any] | str | bytes) -> None:
-    """Write a file so that readers, and a power cut, see the old one or the new one and never half of it."""
+    """Write a file so that readers, and a power cut, see the old one or the new one and never half of it.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk; the error names the file.
+
+    """
+    try:
+        _write_atomically(path, data)
+    except OSError as error:  # a full disk names no file, and a temporary name says nothing
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _write_atomically(path: Path, data: Mapping[str, Any] | str | bytes) -> None:
     if isinstance(data, Mapping):
         data = SECRETS.clean(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
     content = data.encode() if isinstance(data, str) else data

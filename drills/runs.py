@@ -36,6 +36,7 @@ from drills.record import write_atomically
 
 SCHEMA = "pytest-drills/run/v1"
 LOG = "log.jsonl"
+LATEST = "latest"
 _BLOCK = 1 << 16
 _PACKAGES = ("pytest-drills", "pytest", "pytest-kind", "kubernetes", "tenacity", "psycopg", "pydantic", "pytest-xdist")
 _CI = ("CI", "GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "CI_JOB_URL", "JENKINS_URL", "BUILD_URL")
@@ -178,7 +179,7 @@ class Run:
     def _point_latest(self) -> None:
         link = self.evidence / f".latest-{self.id}"
         link.symlink_to(self.id)
-        link.replace(self.evidence / "latest")  # renamed over: `latest` never points nowhere in between
+        link.replace(self.evidence / LATEST)  # renamed over: `latest` never points nowhere in between
 
 
 def append(log: Path, entry: Mapping[str, Any], clock: Clock | None = None) -> dict[str, Any]:

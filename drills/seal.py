@@ -271,7 +271,7 @@ def _sign_statement(run_dir: Path, name: str, predicate: Mapping[str, Any], dige
     signature = signing.sign_run(envelope.pae())
     envelope.signatures[signature.keyid] = signature
     data = envelope.to_dict()
-    text = envelope_text(data["payload"], signing.public.run_id, data["signatures"][0]["sig"])
+    text = envelope_text(data["payload"], signing.public.run_fingerprint, data["signatures"][0]["sig"])
     write_atomically(run_dir / f"{name}.dsse.json", text + "\n")
     write_atomically(run_dir / f"{name}.sigstore.json", bundle_text(text, signing.public.run_hint) + "\n")
 

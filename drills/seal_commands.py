@@ -10,6 +10,7 @@ import typer
 
 from drills import runs
 from drills.errors import NotGenuine, UsageError
+from drills.line import one_line
 from drills.verdicts import worst
 
 # What signs and verifies is imported where it is used: it would slow every other command down.
@@ -70,7 +71,8 @@ def verify(
         found = genuine.check_run(evidence, known, authority)
     else:
         found = genuine.check_evidence(evidence, known, older or [], authority)
-    _tell(found, bool(known), bool(older) or seal.is_sealed(evidence))
+    alone = seal.is_sealed(evidence)
+    _tell(found, bool(known), bool(older) or alone, alone)
 
 
 def _own() -> list[PublicKeys]:
@@ -81,15 +83,17 @@ def _own() -> list[PublicKeys]:
     return [PublicKeys.load(place)] if (place / keys.CHECKPOINT_PUBLIC).exists() else []
 
 
-def _tell(found: Findings, known: bool, anchored: bool) -> None:
+def _tell(found: Findings, known: bool, anchored: bool, alone: bool) -> None:
     counts = Counter(found.verdicts.values())
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in type(worst([])) if counts[verdict])
     ended = "1 run" if len(found.verdicts) == 1 else f"{len(found.verdicts)} runs"
-    typer.echo(f"{worst(found.verdicts.values())}: {ended} ended: {said or 'none'}")
+    _say(f"{worst(found.verdicts.values())}: {ended} ended: {said or 'none'}")
+    if alone:
+        _say(f"run: {', '.join(found.verdicts)}")
     for remark in found.remarks:
-        typer.echo(f"  {remark}")
+        _say(f"  {remark}")
     for problem in found.problems:
-        typer.echo(f"  {problem}")
+        _say(f"  {problem}")
     for signer in found.signers:
         typer.echo(f"key of runs: {signer.run_id}\nkey of checkpoints: {signer.checkpoint_id}")
     if not known:
@@ -100,8 +104,13 @@ def _tell(found: Findings, known: bool, anchored: bool) -> None:
         typer.echo("VERIFIED")
         return
     more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
-    typer.echo(f"FAILED: {found.problems[0]}{more}")
+    _say(f"FAILED: {found.problems[0]}{more}")
     raise typer.Exit(1)
+
+
+def _say(text: str) -> None:
+    """Print one line: no name of a file can end it, or do to a terminal what only a program should."""
+    typer.echo(one_line(text))
 
 
 def make_checkpoint(

@@ -177,6 +177,8 @@ def problems(run_dir: Path) -> list[str]:
     raised = {action.id: one.utc for one in reversed(signed) for action in one.actions}
     found = _log_problems(run_dir)
     for one in signed:
+        if one.run != run_dir.name:
+            found.append(f"{SIGN_OFFS}: run: invalid value {one.run!r}: expected {run_dir.name!r}")
         found += [f"{SIGN_OFFS}: {one.by}: {problem}" for problem in _signature_problems(one)]
         for action in one.actions:
             problem = action.state == "done" and retest_problem(run_dir.parent, action.retest, raised[action.id])
@@ -194,16 +196,20 @@ def _log_problems(run_dir: Path) -> list[str]:
     if not log.is_file():
         return [f"{log}: found nothing, accepted: the log that vouches for {SIGN_OFFS}"] if lines else []
     logged = [
-        entry["sha256"]
+        str(entry.get("sha256"))
         for entry in runs.entries(log)
         if entry.get("event") == "sign-off" and entry.get("run") == run_dir.name
     ]
     found = [_sha256(line) for line in lines]
     unknown = [number for number, digest in enumerate(found, 1) if digest not in logged]
     gone = [digest for digest in logged if digest not in found]
-    return [
+    problems = [
         f"{SIGN_OFFS}:{number}: found a line that the log does not know, accepted: as signed" for number in unknown
     ] + [f"{SIGN_OFFS}: found no line with the digest {digest}, which the log has" for digest in gone]
+    # Of several decisions the last one counts, so that a line may neither move nor stand there twice.
+    if not problems and found != logged:
+        problems.append(f"{SIGN_OFFS}: invalid order: expected each line once, in the order of the log")
+    return problems
 
 
 def _signature_problems(one: SignOff) -> list[str]:
