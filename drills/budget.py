@@ -117,6 +117,8 @@ def look_back(evidence: Path, drills: Iterable[str], until: datetime) -> dict[st
         if ended is None or ended > until:
             continue
         for folder, verdict in entry["verdicts"].items():
+            if "/" in folder or "\0" in folder or folder in ("", ".", ".."):
+                continue  # of a log that somebody edited: no folder of a drill
             drill = re.split("[.-]", folder)[0]  # a rerun's folder is NAME-2, a repeat's NAME.repeat_2
             past = found.get(drill)
             if past is None or not _wanted(past, verdict):
@@ -212,7 +214,10 @@ def _record(path: Path, drill: str) -> dict[str, Any] | None:
 def _with(past: Past, verdict: str, ended: datetime, record: Mapping[str, Any]) -> Past:
     proven = past.proven or (ended if verdict == Verdict.MET else None)
     # Stamps, because phases do not hold what came before the steady state; good enough for an estimate.
-    took = (parse_stamp(record["ended_utc"]) - parse_stamp(record["started_utc"])).total_seconds()
+    try:
+        took = (parse_stamp(record["ended_utc"]) - parse_stamp(record["started_utc"])).total_seconds()
+    except ValueError:  # stamps that are none: it says nothing of how long it took
+        return Past(proven, past.took_s)
     took -= (record.get("repeat") or {}).get("phase_s", 0.0)
     took_s = (*past.took_s, took) if took > 0 and len(past.took_s) < LAST else past.took_s
     return Past(proven, took_s)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from drills import parsing
 from drills.clock import parse_stamp
 
 GENESIS = "0" * 64
@@ -30,10 +31,9 @@ _SECOND = {"start": "started", "end": "ended", "seal": "was sealed"}
 def entry_of(line: bytes) -> dict[str, Any] | None:
     """Read one line of a log; None where it is no entry."""
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):  # RecursionError: thousands of nested lists
+        return parsing.json_object(line)
+    except ValueError:
         return None
-    return entry if isinstance(entry, dict) else None
 
 
 def first(entries: Iterable[Mapping[str, Any]], event: str) -> dict[str, Mapping[str, Any]]:

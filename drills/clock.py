@@ -120,4 +120,7 @@ def parse_stamp(text: str) -> datetime:
         raise ValueError(
             f"time stamp: found {text!r}, accepted: ISO 8601 with a zone, such as 2026-11-21T09:33:06.123Z"
         )
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"time stamp: invalid value {text!r}: expected one within the calendar in UTC") from error

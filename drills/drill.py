@@ -34,6 +34,7 @@ from drills.ledger import Row, Writer
 from drills.measures import Losses
 from drills.objectives import Objective, parse_duration
 from drills.probes import Probe, Sampler
+from drills.redaction import kept
 from drills.verdicts import Failure, Judgement, judge
 from drills.waiting import wait_until
 
@@ -316,7 +317,7 @@ class Drill:
         try:
             yield
         except BaseException as error:
-            self.history.record("step", state="failed", detail=str(error)[:2000] or type(error).__name__, **fields)
+            self.history.record("step", state="failed", detail=kept(error, 2000) or type(error).__name__, **fields)
             raise
         self.history.record("step", state="ended", detail="", **fields)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
 
-from drills import chain, checkpoint, keys, runs, schema, seal, signoff, timestamps
+from drills import chain, checkpoint, keys, parsing, runs, schema, seal, signoff, timestamps
 from drills.checkpoint import Checkpoint
 from drills.errors import NotGenuine, UsageError
 from drills.keys import PublicKeys
@@ -191,7 +190,7 @@ def _vouched(entries: Sequence[Mapping[str, Any]], evidence: Path) -> set[str]:
 
 def _manifest(content: bytes) -> dict[str, Any]:
     try:
-        about = json.loads(content)
+        about = parsing.loads(content)
     except ValueError as error:
         raise NotGenuine(f"changed: {seal.MANIFEST} is no JSON") from error
     if schema.problems("manifest-v1", about) or seal.manifest_text(about, about["files"]) != content:
@@ -233,14 +232,14 @@ def _check_statement(run_dir: Path, name: str, digest: str, signer: PublicKeys) 
     envelope_file, bundle_file = run_dir / f"{name}.dsse.json", run_dir / f"{name}.sigstore.json"
     text = _read(envelope_file).decode(errors="replace")
     try:
-        data = json.loads(text)
+        data = parsing.loads(text)
         payload, keyid, signature = data["payload"], data["signatures"][0]["keyid"], data["signatures"][0]["sig"]
         form = seal.envelope_text(payload, keyid, signature) + "\n"
         whole = all(b64encode(b64decode(each)).decode() == each for each in (payload, signature))
         if form != text or not whole or keyid not in (signer.run_fingerprint, signer.run_id):
             raise NotGenuine(f"changed: {envelope_file.name} is no envelope as pytest-drills writes it")
         Envelope.from_dict(data).verify([SSlibKey.from_crypto(signer.run, keyid=keyid)], 1)
-        statement = json.loads(b64decode(payload))
+        statement = parsing.loads(b64decode(payload))
         subject, kind = statement["subject"], statement["predicateType"]
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise NotGenuine(f"changed: {envelope_file.name} is no envelope as pytest-drills writes it") from error
@@ -273,7 +272,7 @@ def _check_log_part(run_dir: Path, run: str, digest: str, signer: PublicKeys) ->
 
 def _is_seal_of(line: bytes, run: str, digest: str) -> bool:
     try:
-        entry = json.loads(line)
+        entry = parsing.loads(line)
         said = entry["event"], entry["run"], entry["manifest_sha256"]
     except (ValueError, KeyError, TypeError):
         return False

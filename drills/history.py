@@ -16,12 +16,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+from drills import events as event_kinds
+from drills import parsing, texts
 from drills.clock import Clock, Instant, SystemClock, parse_stamp, stamp
 from drills.errors import UsageError
 from drills.redaction import SECRETS
 
 SCHEMA = "pytest-drills/history/v1"
 _RESERVED = frozenset({"t", "utc", "kind"})
+_LONGEST_S = 1e9  # 31 years: what is more is no drill, and beyond what dates can be moved by
 
 
 @dataclass(frozen=True)
@@ -37,23 +40,37 @@ class Event:
         """Write the event as one line of JSON; raises UsageError for what JSON cannot hold, NaN included."""
         try:
             return json.dumps({"t": self.t, "utc": self.utc, "kind": self.kind, **self.fields}, allow_nan=False)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise UsageError(f"event {self.kind!r}: found a field that is not strict JSON ({error})") from error
 
     @classmethod
     def from_line(cls, line: str) -> Self:
         """Read the event that `line()` wrote; raises ValueError for any other text."""
-        data = json.loads(line, parse_constant=_refuse_constant)
+        data = parsing.loads(line)
         if not isinstance(data, dict) or not data.keys() >= _RESERVED:
             raise ValueError("not an object with t, utc and kind")
         t, utc, kind = data.pop("t"), data.pop("utc"), data.pop("kind")
         if isinstance(t, bool) or not isinstance(t, int | float):
             raise ValueError(f"t is no number: {t!r}")  # noqa: TRY004 - bad input, whatever its type; callers catch ValueError
+        if abs(t) > _LONGEST_S:
+            raise ValueError(f"t is out of range: {t!r}, expected at most {_LONGEST_S:g} seconds")
         return cls(float(t), str(utc), str(kind), data)
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
+def _fit(event: Event) -> tuple[str, Event]:
+    """Write an event without secrets, half characters and endless texts; in this order, for a cut hides a secret."""
+    line = SECRETS.clean(event.line())
+    if len(line) <= texts.LONGEST and "\\ud" not in line:
+        # Nothing in it can be too long, and JSON in ASCII has half characters as \ud800 only.
+        try:
+            return line, Event.from_line(line)
+        except ValueError:  # a number beyond 64 bits, or nested too deep
+            pass
+    data = json.loads(line)
+    for name in _RESERVED:
+        data.pop(name)
+    line = Event(event.t, event.utc, event.kind, texts.fit(data, SECRETS.clean)).line()
+    return line, Event.from_line(line)
 
 
 class History:
@@ -101,9 +118,8 @@ class History:
             if not self._writable:
                 raise UsageError(f"event {kind!r}: found a history that is closed, accepted: one that is being written")
             moment = at or self.clock.now()
-            line = SECRETS.clean(Event(self.seconds(moment.monotonic), stamp(moment.utc), kind, fields).line())
             # Kept as it reads back (tuples as lists), so that live and stored histories measure the same.
-            event = Event.from_line(line)
+            line, event = _fit(Event(self.seconds(moment.monotonic), stamp(moment.utc), kind, fields))
             if self._file is not None:
                 self._file.write(line + "\n")
             self._keep(event)
@@ -145,22 +161,25 @@ class History:
         A last line without an end is what a killed harness leaves: it is dropped and `torn` is set.
 
         Raises:
-            UsageError: if the file cannot be read, or any other line is not an event.
+            UsageError: if the file cannot be read or is larger than 512 MiB, any other line is not an event, or a
+                field of an event of a known kind has another type.
 
         """
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = parsing.read_bytes(path, parsing.LONGEST_HISTORY).decode("utf-8", "replace")
         except OSError as error:
-            raise UsageError(f"history: found {path} unreadable ({error}), accepted: a history.jsonl") from error
+            raise UsageError(f"history: {parsing.unreadable(path, error, 'a history.jsonl')}") from error
         whole, _, rest = text.rpartition("\n")
         events: list[Event] = []
         for number, line in enumerate(whole.split("\n") if whole else [], start=1):
             try:
-                events.append(Event.from_line(line))
+                event = Event.from_line(line)
+                event_kinds.check(event.kind, event.fields)
             except ValueError as error:
                 raise UsageError(
                     f"{path}, line {number}: found {line[:80]!r} ({error}), accepted: one event a line"
                 ) from error
+            events.append(event)
         history = cls(_Stored(_origin_utc(events, path)))
         history.path = path
         history.torn = bool(rest)
@@ -194,5 +213,5 @@ def _origin_utc(events: list[Event], path: Path) -> datetime:
         if first.kind == "opened":
             return parse_stamp(str(first.fields.get("origin_utc", first.utc)))
         return parse_stamp(first.utc) - timedelta(seconds=first.t)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"{path}, line 1: found {first.utc!r} ({error}), accepted: a UTC stamp") from error

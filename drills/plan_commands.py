@@ -20,8 +20,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from drills import runs
+from drills import parsing, runs, texts
 from drills.errors import UsageError
+from drills.record import validate
 from drills.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -113,19 +114,36 @@ def held_drills(evidence: Path) -> Evidence:
     for entry in runs.entries(log):
         records = entry.get("records") if entry.get("event") == "end" else None
         for name, digest in records.items() if isinstance(records, dict) else ():
-            path = evidence / str(entry["run"]) / name
-            try:
-                content = path.read_bytes()
-            except FileNotFoundError:
-                problems.append(f"{path}: is gone, not counted")
-                continue
-            if hashlib.sha256(content).hexdigest() != digest:
-                problems.append(f"{path}: is not what the run wrote, not counted")
-                continue
-            record = json.loads(content)
-            if record["verdict"] in COUNTED and not record["sabotage"]:
-                held.append(Held(str(entry["run"]), date.fromisoformat(record["started_utc"][:10]), record))
+            found = _held_drill(evidence, str(entry.get("run")), str(name), digest)
+            if isinstance(found, str):
+                problems.append(found)
+            elif found is not None:
+                held.append(found)
     return Evidence(tuple(sorted(held, key=lambda each: each.record["started_utc"])), tuple(problems))
+
+
+def _held_drill(evidence: Path, run: str, name: str, digest: object) -> Held | str | None:
+    """Read one record that the log names; returns what is wrong with it in words, None where it does not count."""
+    if any(part in ("", ".", "..") for part in (run, *name.split("/"))) or "/" in run or "\0" in run + name:
+        return f"{runs.LOG}: names {texts.line(f'{run}/{name}', 200)!r}, which is no path in a run, not counted"
+    path = evidence / run / name
+    try:
+        content = parsing.read_bytes(path)
+    except FileNotFoundError:
+        return f"{path}: is gone, not counted"
+    except OSError as error:
+        return f"{parsing.unreadable(path, error, 'a record.json')}, not counted"
+    if hashlib.sha256(content).hexdigest() != digest:
+        return f"{path}: is not what the run wrote, not counted"
+    try:
+        record = parsing.json_object(content)
+        flaws = validate(record)
+        day = date.fromisoformat(str(record.get("started_utc"))[:10])
+    except ValueError as error:
+        return f"{path}: cannot be read ({texts.line(error, 200)}), not counted"
+    if flaws:
+        return f"{path}: {texts.line('; '.join(flaws), 400)}, not counted"
+    return Held(run, day, record) if record["verdict"] in COUNTED and not record["sabotage"] else None
 
 
 def programme(plan: Plan, evidence: Evidence, today: date) -> list[Status]:

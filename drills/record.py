@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from drills import measures, schema
+from drills import measures, parsing, schema, texts
 from drills.clock import Clock, SystemClock, stamp
 from drills.errors import UsageError
 from drills.history import History
@@ -83,7 +83,7 @@ def build(
     }
     static["harness"] = {"name": "pytest-drills", "version": _version(), **static["harness"]}
     static.setdefault("clock_source", _clock_source(history.clock))
-    return static | _measured(history, objective, failure, static)
+    return dict(texts.fit(static | _measured(history, objective, failure, static), SECRETS.clean))
 
 
 def rejudge(record: Mapping[str, Any], history: History) -> dict[str, Any]:
@@ -95,11 +95,14 @@ def rejudge(record: Mapping[str, Any], history: History) -> dict[str, Any]:
     objective = Objective(rto, rpo, mtd, promised["source"])
     failure = Failure.from_record(record.get("failure")) or _failure_in(history)
     measured = _measured(history, objective, failure, record)
-    return {**record, "failure": failure.as_record() if failure else None} | measured
+    again = {**record, "failure": failure.as_record() if failure else None} | measured
+    return dict(texts.fit(again, SECRETS.clean))
 
 
 def write_atomically(path: Path, data: Mapping[str, Any] | str | bytes) -> None:
     """Write a file so that readers, and a power cut, see the old one or the new one and never half of it.
+
+    JSON is made fit first (`texts.fit`); in a text, half of a character becomes the code that it is written by.
 
     Raises:
         OSError: it cannot be written, as on a full disk; the error names the file.
@@ -113,8 +116,9 @@ def write_atomically(path: Path, data: Mapping[str, Any] | str | bytes) -> None:
 
 def _write_atomically(path: Path, data: Mapping[str, Any] | str | bytes) -> None:
     if isinstance(data, Mapping):
-        data = SECRETS.clean(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
-    content = data.encode() if isinstance(data, str) else data
+        fit = texts.fit(dict(data), SECRETS.clean)
+        data = SECRETS.clean(json.dumps(fit, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+    content = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -136,14 +140,11 @@ def _write_atomically(path: Path, data: Mapping[str, Any] | str | bytes) -> None
 
 def load(path: Path) -> dict[str, Any]:
     """Read a record; raises UsageError if it is not one of this schema."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"record: found {path} unreadable ({error}), accepted: a record.json") from error
+    data = parsing.read_object(path, "a record.json")
     problems = validate(data)
     if problems:
         raise UsageError(f"{path}: " + "; ".join(problems))
-    return dict(data)
+    return data
 
 
 def validate(record: object) -> list[str]:

@@ -16,6 +16,7 @@ from html import unescape
 from html.entities import html5
 from pathlib import Path
 
+from drills import texts
 from drills.errors import UsageError
 
 MARK = b"[redacted]"
@@ -104,6 +105,16 @@ class Secrets:
 
 
 SECRETS = Secrets()
+
+
+def kept(text: object, most: int = texts.LONGEST) -> str:
+    """Make a text fit to be kept: without secrets, of whole characters, and only then cut to `most` of them."""
+    return texts.bounded(SECRETS.clean(texts.whole(str(text))), most)
+
+
+def kept_end(text: object, most: int) -> str:
+    """Do the same with the end of a text, which says why a program failed; the cut is told in a line before it."""
+    return texts.tail(SECRETS.clean(texts.whole(str(text))), most)
 
 
 def keep_secret(secret: str) -> str:

@@ -28,11 +28,12 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
-from drills import chain
+from drills import chain, parsing, texts
 from drills.chain import GENESIS
 from drills.clock import Clock, SystemClock, parse_stamp, stamp
 from drills.errors import EnvironmentFailed, UsageError
 from drills.record import write_atomically
+from drills.redaction import SECRETS
 
 SCHEMA = "pytest-drills/run/v1"
 LOG = "log.jsonl"
@@ -142,7 +143,7 @@ class Run:
         """Add facts to run.json that were not known at the start."""
         path = self.directory / "run.json"
         with _locked(self.log):  # several workers may add theirs
-            write_atomically(path, {**json.loads(path.read_text(encoding="utf-8")), **facts})
+            write_atomically(path, {**parsing.read_object(path, "the run.json of this run"), **facts})
 
     def records(self) -> list[Path]:
         """Find the record.json of every drill of this run so far."""
@@ -211,7 +212,8 @@ def append(log: Path, entry: Mapping[str, Any], clock: Clock | None = None) -> d
             utc, behind = (entry["utc"], {}) if "utc" in entry else _dated(last, clock or SystemClock())
             begun = begun if tail else {"seq": 0, "prev": GENESIS}
             whole = {**begun, "utc": utc, **entry, **behind, **_set_aside(half)}
-            line = json.dumps(whole, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+            fit = texts.fit(whole, SECRETS.clean)
+            line = json.dumps(fit, ensure_ascii=False, allow_nan=False).encode() + b"\n"
             # The end of the last line may be all that its writer did not write.
             _write(file, line if tail.endswith(b"\n") or not tail else b"\n" + line, half)
     except OSError as error:
@@ -304,11 +306,9 @@ def _locked(log: Path) -> Iterator[None]:
 
 def _read(log: Path) -> bytes:
     try:
-        return log.read_bytes()
+        return parsing.read_bytes(log, parsing.LONGEST_HISTORY)
     except OSError as error:
-        raise UsageError(
-            f"log: found {log} unreadable ({error}), accepted: the {LOG} of an evidence directory"
-        ) from error
+        raise UsageError(f"log: {parsing.unreadable(log, error, f'the {LOG} of an evidence directory')}") from error
 
 
 def _dated(last: bytes, clock: Clock) -> tuple[str, dict[str, float]]:
@@ -382,8 +382,8 @@ def _sha256(path: Path) -> str:
 
 def _verdict(path: Path) -> str:
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["verdict"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(parsing.json_object(parsing.read_bytes(path))["verdict"])
+    except (OSError, ValueError, KeyError):
         return "INCONCLUSIVE"  # a record that cannot be read proves nothing
 
 

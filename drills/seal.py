@@ -17,7 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, Self
 
-from drills import checkpoint, keys, offsite, runs, standing
+from drills import checkpoint, keys, offsite, parsing, runs, standing
 from drills.clock import Clock, SystemClock, stamp
 from drills.errors import DrillError, UsageError
 from drills.keys import Keys
@@ -361,7 +361,7 @@ def _write_instructions(run_dir: Path, signing: Keys, run: str, verdict: str, no
 
 def _run_json(run_dir: Path) -> dict[str, Any]:
     try:
-        run = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
+        run = parsing.json_object(parsing.read_bytes(run_dir / "run.json"))
         return {**run, "verdicts": dict(run.get("verdicts") or {})}
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"seal: found {run_dir} without a run.json ({error}), accepted: a run's directory") from error

@@ -18,7 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from drills import meta, runs
+from drills import meta, parsing, runs
 from drills.clock import Clock, SystemClock, parse_stamp, stamp
 from drills.errors import EnvironmentFailed, UsageError
 from drills.record import load
@@ -276,7 +276,7 @@ def _sealed(run_dir: Path, logged: Iterable[Mapping[str, Any]]) -> list[tuple[st
     known = [entry.get("manifest_sha256") for entry in logged if entry.get("event") == "seal"]
     if _sha256(content) not in known:
         return []
-    return [(file["path"], file["sha256"]) for file in json.loads(content)["files"]]
+    return [(file["path"], file["sha256"]) for file in parsing.loads(content)["files"]]
 
 
 def _ran_it(run_dir: Path, one: SignOff, records: Iterable[Mapping[str, Any]]) -> bool:

@@ -7,14 +7,13 @@ frameworks ask of a recovery test (docs/evidence.md, "Complete").
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from drills import meta, schema
+from drills import meta, parsing, schema
 from drills.errors import UsageError
 from drills.verdicts import Verdict
 
@@ -121,7 +120,7 @@ def read(run_dir: Path) -> tuple[list[SignOff], list[str]]:
     """Read a run's sign-offs, and say what is wrong with the lines that are none, one `file:line: problem` a string."""
     path = run_dir / SIGN_OFFS
     try:
-        content = path.read_bytes()
+        content = parsing.read_bytes(path)
     except FileNotFoundError:
         return [], []
     except OSError as error:
@@ -139,7 +138,7 @@ def read(run_dir: Path) -> tuple[list[SignOff], list[str]]:
 
 def _valid(line: bytes, where: str) -> dict[str, Any]:
     try:
-        data = json.loads(line)
+        data = parsing.loads(line)
     except ValueError as error:
         raise UsageError(f"{where}: found no JSON ({error}), accepted: one sign-off a line") from error
     problems = schema.problems("sign-off-v1", data)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drills import schema, standing
+from drills import parsing, schema, standing, texts
 from drills.errors import UsageError
 from drills.standing import SIGN_OFFS, Standing
 from drills.verdicts import Verdict, worst
@@ -84,9 +83,9 @@ def load_run(run_dir: Path) -> dict[str, Any]:
 def _checked(run_dir: Path, name: str, schema_name: str, found: Validation) -> dict[str, Any] | None:
     """Read one file; notes what is wrong with it, and returns None then."""
     try:
-        data = json.loads((run_dir / name).read_text(encoding="utf-8"))
+        data = parsing.loads(parsing.read_bytes(run_dir / name))
     except (OSError, ValueError) as error:
-        found.invalid.append(f"{name}: found unreadable ({error}), accepted: a {schema_name}")
+        found.invalid.append(f"{name}: found unreadable ({texts.line(error, 400)}), accepted: a {schema_name}")
         return None
     problems = schema.problems(schema_name, data)
     found.invalid += [f"{name}: {problem}" for problem in problems]

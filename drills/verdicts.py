@@ -15,6 +15,9 @@ from drills import measures
 from drills.history import History
 from drills.measures import Bounds, Losses, RecoveryTime, Source
 from drills.objectives import Objective
+from drills.redaction import kept
+
+_LONGEST = 8000  # characters of what a failure said: a stack trace and more
 
 
 class Verdict(StrEnum):
@@ -59,7 +62,7 @@ class Failure:
     def of(cls, error: BaseException) -> Self:
         """Make the failure that an exception stands for."""
         kinds = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
-        return cls(kinds, " ".join(str(error).split()) or kinds[0])
+        return cls(kinds, kept(" ".join(str(error).split()), _LONGEST) or kinds[0])
 
     @classmethod
     def from_record(cls, data: dict[str, Any] | None) -> Self | None:

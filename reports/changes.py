@@ -1,13 +1,12 @@
 """What changed since the last run of a drill: what it achieved, what was promised, and what it ran on."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drills import budget
+from drills import budget, parsing
 from drills.verdicts import Verdict
 
 from .palette import VERDICT_WORD
@@ -81,7 +80,7 @@ def what_changed(
 def read_about(run_dir: Path) -> Mapping[str, object]:
     """Read run.json; what is absent or broken comes back as a note that says so."""
     try:
-        about = json.loads((run_dir / "run.json").read_bytes())
+        about = parsing.loads(parsing.read_bytes(run_dir / "run.json"))
     except (OSError, ValueError) as problem:
         found = problem.strerror if isinstance(problem, OSError) else problem  # an OSError names this machine's folders
         return {"run.json": f"could not be read: {found}"}

@@ -4,7 +4,6 @@ Support is not compliance. What a drill shows is that something was tested, and 
 a control is the auditor's to say.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from drills import parsing
 from drills import standing as standings
 from drills.errors import UsageError
 from drills.standing import SignOff
@@ -208,7 +208,7 @@ def look_at(path: Path) -> Held | Problem:
     if isinstance(view, Problem):
         return view
     try:
-        about = json.loads((run_dir / "run.json").read_bytes())
+        about = parsing.loads(parsing.read_bytes(run_dir / "run.json"))
     except (OSError, ValueError):
         about = {}
     about = about if isinstance(about, dict) else {}

@@ -5,7 +5,6 @@ interval that the plan sets for its drill, or after a quarter where no plan says
 declared in the plan with its reason and its end, or found here.
 """
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from drills import faults, runs
+from drills import faults, parsing, runs
 from drills.errors import UsageError
 from drills.plan import Plan
 from drills.plan import load as load_plan
@@ -232,7 +231,7 @@ def moment_of(run_dir: Path) -> datetime:
     stamps = []
     for path in (run_dir / "run.json", *run_dir.glob("*/record.json")):
         try:
-            data = json.loads(path.read_bytes())
+            data = parsing.loads(parsing.read_bytes(path))
         except (OSError, ValueError):  # named in every report of the run; here the other stamps do
             continue
         if isinstance(data, dict):
@@ -244,7 +243,7 @@ def plan_of(run_dir: Path) -> Plan | None:
     """Load the plan that a run was held by; None where it named none, or where that file is another one today."""
     for path in sorted(run_dir.glob("*/record.json")):
         try:
-            named_plan = json.loads(path.read_bytes()).get("plan")
+            named_plan = parsing.loads(parsing.read_bytes(path)).get("plan")
         except (OSError, ValueError, AttributeError):
             continue
         if isinstance(named_plan, dict) and Path(str(named_plan.get("path"))).is_file():

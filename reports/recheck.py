@@ -16,7 +16,7 @@ from drills.record import load, rejudge
 
 from .series import series_of
 from .view import read_run
-from .words import clean, shortened
+from .words import clean, line, shortened
 
 _EQUAL_S = 1e-6  # histories keep microseconds
 
@@ -73,8 +73,10 @@ def _recheck(path: Path, history: Path) -> Iterator[tuple[str, str, str]]:
     except UsageError as problem:
         yield "history", str(record["verdict"]), clean(problem)
         return
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:  # events that today's code cannot read
-        yield "history", str(record["verdict"]), f"cannot be judged: {type(problem).__name__} {clean(problem)}"
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as problem:
+        # Events that today's code cannot read although each by itself is well formed.
+        said = f"an event lacks {problem}" if isinstance(problem, KeyError) else f"{type(problem).__name__} {problem}"
+        yield "history", str(record["verdict"]), f"cannot be judged: {line(said, 200)}"
         return
     yield from differences(record, again)
 

@@ -6,12 +6,13 @@ prints a Markdown table, a row a drill. Sabotaged drills are left out. Exit code
 same verdict, 1 one did not, 2 bad input.
 """
 
-import json
 import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+
+from drills.parsing import read_object
 
 from .view import View, instant, read_run
 
@@ -36,7 +37,7 @@ def rows(views: Sequence[View]) -> list[tuple[str, ...]]:
 
 def took_s(run: Path) -> float | None:
     """Return how long a run took, in seconds, clusters and all; none for one that has not ended."""
-    about = json.loads((run / "run.json").read_text())
+    about = read_object(run / "run.json", "a run.json")
     began, ended = instant(about.get("started_utc")), instant(about.get("ended_utc"))
     return (ended - began).total_seconds() if began and ended else None
 

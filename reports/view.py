@@ -5,7 +5,6 @@ that is absent stays `None` and is printed as absent. Only what makes a record u
 is no JSON object, it has another schema, or its verdict is none of the known ones.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,10 +13,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from drills import parsing
 from drills.record import SCHEMA
+from drills.texts import bounded, whole
 from drills.verdicts import Verdict
 
-from .words import clean, seconds
+from .words import clean, line, seconds
+
+_LONGEST = 4000  # characters of one text in a report: a stack trace; record.json has all of it
+_LONGEST_PROBLEM = 400
+_MOST = 500
+"""Entries of one list in a report: checks, steps, facts. Of more, a line says how many are in record.json alone."""
+_LARGEST = 1e9  # seconds, 31 years; also of counts: what is more was never measured
+_FIRST_YEAR, _LAST_YEAR = 1970, 2200
 
 
 class RecordError(ValueError):
@@ -90,18 +98,21 @@ class View:
             raise RecordError(f"a {type(record).__name__} found; accepted: a JSON object")
         schema = record.get("schema", SCHEMA)
         if schema != SCHEMA:
-            raise RecordError(f"schema: {schema!r} found; accepted: {SCHEMA!r}")
+            raise RecordError(f"schema: {bounded(repr(schema), 80)} found; accepted: {SCHEMA!r}")
         try:
             verdict = Verdict(str(record.get("verdict")))
         except ValueError:
             accepted = ", ".join(repr(str(known)) for known in Verdict)
-            raise RecordError(f"verdict: {record.get('verdict')!r} found; accepted: {accepted}") from None
+            found = bounded(repr(record.get("verdict")), 80)
+            raise RecordError(f"verdict: {found} found; accepted: {accepted}") from None
+        for part in ("achieved", "objective"):
+            _check_range(part, record.get(part))
         return cls(record, verdict, run, place)
 
     def text(self, *keys: str) -> str:
         """Give a text by its path of keys, cleaned of control characters; empty when absent."""
         value = _dig(self.record, keys)
-        return "" if value is None else clean(value)
+        return "" if value is None else _said(value)
 
     def figure(self, *keys: str) -> float | None:
         """Give a finite number by its path of keys; none when absent or no number."""
@@ -138,8 +149,11 @@ class View:
         """Give a list of texts by its path of keys; a single text is a list of one; empty when absent."""
         value = _dig(self.record, keys)
         if isinstance(value, str):
-            return [clean(value)] if value else []
-        return [clean(item) for item in value] if isinstance(value, list) else []
+            return [_said(value)] if value else []
+        if not isinstance(value, list):
+            return []
+        more = [f"… and {len(value) - _MOST:,} more, in record.json"] if len(value) > _MOST else []
+        return [_said(item) for item in value[:_MOST]] + more
 
     def rows(self, *keys: str) -> list[range]:
         """Give runs of row numbers, kept as `[first, last]`, by their path of keys; empty when absent."""
@@ -220,12 +234,12 @@ class View:
         """The procedure's steps in order."""
         return [
             Step(
-                clean(raw.get("name") or "unnamed step"),
-                clean(raw.get("command") or ""),
-                clean(raw.get("by") or "harness"),
+                _said(raw.get("name") or "unnamed step"),
+                _said(raw.get("command") or ""),
+                _said(raw.get("by") or "harness"),
                 _number(raw.get("started_s")),
                 _number(raw.get("ended_s")),
-                clean(raw.get("state") or ""),
+                _said(raw.get("state") or ""),
             )
             for raw in _objects(_dig(self.record, ("procedure", "steps")))
         ]
@@ -235,8 +249,8 @@ class View:
         """The plan's steps with the duration expected of each, counted from its own beginning."""
         return [
             Step(
-                clean(raw.get("name") or "unnamed step"),
-                clean(raw.get("command") or ""),
+                _said(raw.get("name") or "unnamed step"),
+                _said(raw.get("command") or ""),
                 "",
                 0.0,
                 _number(raw.get("expected_s")),
@@ -249,7 +263,7 @@ class View:
     def phases(self) -> list[Phase]:
         """The phases in order of time."""
         found = [
-            Phase(clean(raw.get("name") or "unnamed phase"), t_s, clean(raw.get("utc") or ""))
+            Phase(_said(raw.get("name") or "unnamed phase"), t_s, _said(raw.get("utc") or ""))
             for raw in _objects(self.record.get("phases"))
             if (t_s := _number(raw.get("t_s"))) is not None
         ]
@@ -267,21 +281,22 @@ class View:
             start_s, end_s = _number(raw.get("start_s")), _number(raw.get("end_s"))
             if start_s is not None and end_s is not None:
                 name, kind, by = raw.get("name") or "unnamed", raw.get("kind") or "phase", raw.get("by") or ""
-                found.append(Bar(clean(name), start_s, end_s, clean(kind), clean(by)))
+                found.append(Bar(_said(name), start_s, end_s, _said(kind), _said(by)))
         return found
 
     @property
     def environment(self) -> dict[str, Any]:
         """What the drill was held on, without the images of the team's own."""
         raw = self.record.get("environment")
-        return {key: value for key, value in raw.items() if key != "images"} if isinstance(raw, Mapping) else {}
+        shown = {key: value for key, value in raw.items() if key != "images"} if isinstance(raw, Mapping) else {}
+        return {_said(key): _shown(value) for key, value in list(shown.items())[:_MOST]}
 
     @property
     def own_images(self) -> dict[str, str]:
         """The images of the team's own workloads: the digest of each name."""
         raw = self.record.get("environment")
         images = raw.get("images") if isinstance(raw, Mapping) else None
-        return {str(name): str(digest) for name, digest in images.items()} if isinstance(images, Mapping) else {}
+        return _mapping_of_texts(images)
 
     @property
     def backup(self) -> dict[str, Any]:
@@ -291,26 +306,33 @@ class View:
             return {}
         known = {"kind", "name", "taken_utc", "age_at_fault_s", "offered"}
         return {
-            "kind": raw.get("kind"),
-            "name": raw.get("name"),
-            "taken (UTC)": raw.get("taken_utc"),
+            "kind": _shown(raw.get("kind")),
+            "name": _shown(raw.get("name")),
+            "taken (UTC)": _shown(raw.get("taken_utc")),
             "age at the fault": seconds(_number(raw.get("age_at_fault_s")), absent=""),
-            "backups offered": raw.get("offered"),
-            **{key: value for key, value in raw.items() if key not in known},
+            "backups offered": _shown(raw.get("offered")),
+            **{_said(key): _shown(value) for key, value in list(raw.items())[:_MOST] if key not in known},
         }
 
     @property
     def checks(self) -> list[Check]:
-        """The recovery checks."""
-        return [
+        """The recovery checks; of very many the failed ones first, and a last one that counts what is left out."""
+        found = [
             Check(
-                clean(raw.get("name") or "unnamed check"),
+                _said(raw.get("name") or "unnamed check"),
                 raw.get("ok") is True,
-                clean("" if raw.get("expected") is None else raw["expected"]),
-                clean("" if raw.get("got") is None else raw["got"]),
+                _said("" if raw.get("expected") is None else raw["expected"]),
+                _said("" if raw.get("got") is None else raw["got"]),
             )
-            for raw in _objects(self.record.get("checks"))
+            for raw in _objects(self.record.get("checks"), None)
         ]
+        if len(found) <= _MOST:
+            return found
+        found.sort(key=lambda check: check.ok)
+        rest = found[_MOST:]
+        bad = sum(not check.ok for check in rest)
+        told = f"{bad:,} of them failed" if bad else "all of them passed"
+        return [*found[:_MOST], Check(f"… and {len(rest):,} more checks, in record.json", not bad, "", told)]
 
     @cached_property
     def started(self) -> datetime | None:
@@ -347,12 +369,9 @@ class Problem:
 def read_record(path: Path, run: str) -> View | Problem:
     """Read one record.json; a file that is absent, broken or of another schema comes back as a named problem."""
     try:
-        return View.of(json.loads(path.read_bytes()), run, path)
-    except (
-        OSError,
-        ValueError,
-    ) as problem:  # json.JSONDecodeError, UnicodeDecodeError and RecordError are ValueErrors
-        return Problem(path, clean(problem))
+        return View.of(parsing.loads(parsing.read_bytes(path)), run, path)
+    except (OSError, ValueError) as problem:  # of JSON, of its text's encoding, and RecordError
+        return Problem(path, line(problem, _LONGEST_PROBLEM))
 
 
 def read_run(run_dir: Path) -> tuple[list[View], list[Problem]]:
@@ -384,7 +403,8 @@ def instant(text: object) -> datetime | None:
         stamp = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return stamp if stamp.tzinfo else None
+    # Other years are no drill's, and beyond what tables of the reports hold.
+    return stamp if stamp.tzinfo and _FIRST_YEAR <= stamp.year <= _LAST_YEAR else None
 
 
 def _dig(value: object, keys: Iterable[str]) -> Any:  # noqa: ANN401 - JSON holds anything; the callers above narrow it
@@ -401,5 +421,31 @@ def _number(value: object) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _objects(value: object) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+def _objects(value: object, most: int | None = _MOST) -> list[Mapping[str, Any]]:
+    return [item for item in value[:most] if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _said(value: object) -> str:
+    """Give a text of a record as reports may hold it: no control characters, and not endless."""
+    text = value if isinstance(value, str) else str(value)
+    return clean(bounded(whole(text), _LONGEST))
+
+
+def _shown(value: object) -> Any:  # noqa: ANN401 - JSON
+    """Give a value of any kind, bounded where it is a text or would be written as one."""
+    return value if isinstance(value, bool | int | float | None) else _said(value)
+
+
+def _mapping_of_texts(value: object) -> dict[str, str]:
+    pairs = list(value.items())[:_MOST] if isinstance(value, Mapping) else []
+    return {_said(key): _said(each) for key, each in pairs}
+
+
+def _check_range(part: str, figures: object) -> None:
+    """Refuse a record whose figures no calendar holds: what is computed from them would fail far from here."""
+    for name, value in figures.items() if isinstance(figures, Mapping) else ():
+        inner = value if isinstance(value, Mapping) else {"": value}
+        for key, number in inner.items():
+            if isinstance(number, int | float) and not -_LARGEST <= number <= _LARGEST:
+                where = f"{part}.{name}.{key}" if key else f"{part}.{name}"
+                raise RecordError(f"{where}: invalid value {bounded(repr(number), 40)}: expected at most {_LARGEST:g}")

@@ -4,16 +4,17 @@ One module, because a table that says `300 s` beside a chart that says `5 min` m
 """
 
 import math
-import re
 import unicodedata
+
+from drills.texts import clean, line
+
+__all__ = [
+    "NEVER", "NONE_SET", "NOT_MEASURED", "bounds", "clean", "columns_of", "line", "objective", "seconds", "shortened",
+]  # fmt: skip
 
 NOT_MEASURED = "not measured"
 NEVER = "not recovered"
 NONE_SET = "none set"
-
-# XML 1.0, production [2] Char: what no report may hold, however it came into an error message.
-_UNPRINTABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_TERMINAL_CODE = re.compile("\x1b\\[[0-9;?]*[ -/]*[@-~]")
 
 
 def seconds(value: float | None, absent: str = NOT_MEASURED) -> str:
@@ -50,11 +51,6 @@ def bounds(value: float | None, low: float | None, high: float | None, absent: s
 def objective(value: float | None) -> str:
     """Say an objective given in seconds; `none set` when the drill has none."""
     return seconds(value, absent=NONE_SET)
-
-
-def clean(text: object) -> str:
-    """Strip what XML, a page or a terminal cannot hold: colour codes, control characters (not tabs, line ends)."""
-    return _UNPRINTABLE.sub("", _TERMINAL_CODE.sub("", str(text)))
 
 
 def shortened(text: str, columns: int) -> str:

@@ -167,7 +167,8 @@ def test_a_planted_secret_is_nowhere_in_the_pack(tmp_path, place):
 def test_a_history_is_clean_from_the_first_moment_and_its_record_agrees(tmp_path):
     keep_secret(SECRET)
     events = History(FakeClock(), tmp_path / "history.jsonl")
-    event = events.record("step", name="log in", command=f"psql postgres://shop:{urllib.parse.quote(SECRET)}@shop/")
+    command = f"psql postgres://shop:{urllib.parse.quote(SECRET)}@shop/"
+    event = events.record("step", id=1, name="log in", state="started", command=command)
     events.record("failed", kinds=["X"], message=f"refused: {SECRET}")
     events.close()
     assert not leaks((tmp_path / "history.jsonl").read_bytes(), SECRET)
