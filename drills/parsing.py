@@ -100,9 +100,9 @@ def read_object(path: Path, what: str) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(unreadable(path, error, what)) from error
     except json.JSONDecodeError as error:
-        raise UsageError(f"{path}:{error.lineno}:{error.colno}: invalid JSON ({error.msg}): expected {what}") from error
+        raise UsageError(f"{path}:{error.lineno}:{error.colno}: unreadable JSON ({error.msg}): expected {what}") from error
     except ValueError as error:
-        raise UsageError(f"{path}: invalid JSON ({error}): expected {what}") from error
+        raise UsageError(f"{path}: unreadable JSON ({error}): expected {what}") from error
 
 
 def unreadable(path: Path, error: OSError, what: str) -> str:

@@ -55,7 +55,7 @@ def test_a_pipe_a_directory_and_a_large_file_are_refused_at_once(tmp_path):
 
 def test_an_error_names_file_line_and_column(tmp_path):
     (tmp_path / "record.json").write_text('{\n  "a": nul\n}')
-    with pytest.raises(UsageError, match=r"record\.json:2:8: invalid JSON \(Expecting value\): expected a re"):
+    with pytest.raises(UsageError, match=r"record\.json:2:8: unreadable JSON \(Expecting value\): expected a re"):
         record.load(tmp_path / "record.json")
     with pytest.raises(UsageError, match=r"absent\.json: unreadable \(No such file or directory\): expected"):
         record.load(tmp_path / "absent.json")
