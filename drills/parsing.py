@@ -100,7 +100,8 @@ def read_object(path: Path, what: str) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(unreadable(path, error, what)) from error
     except json.JSONDecodeError as error:
-        raise UsageError(f"{path}:{error.lineno}:{error.colno}: unreadable JSON ({error.msg}): expected {what}") from error
+        where = f"{path}:{error.lineno}:{error.colno}"
+        raise UsageError(f"{where}: unreadable JSON ({error.msg}): expected {what}") from error
     except ValueError as error:
         raise UsageError(f"{path}: unreadable JSON ({error}): expected {what}") from error
 
