@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -33,6 +34,7 @@ Ways = Sequence[Entry] | Callable[[], Sequence[Entry]]
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _LARGEST_LEDGER = 1 << 26
+_GETS_AT_ONCE = 8
 
 GRACE_S = 0.2
 """Seconds that an abandoned statement is given to end by itself, once its socket is shut."""
@@ -370,6 +372,7 @@ class ConfigMapLedger:
         self.namespace = namespace
         self.prefix = prefix
         self._kube = kube
+        self._acknowledged: set[int] = set()
 
     def append(self, row: Row, timeout_s: float) -> None:
         """Create one row's ConfigMap; return only when the API server acknowledged it, which it does once etcd has.
@@ -388,22 +391,45 @@ class ConfigMapLedger:
             self._kube.create(manifest, self.namespace, timeout_s=timeout_s)
         except KubeError as error:
             raise WriteRefused(in_a_line(error)) from error
+        self._acknowledged.add(row.seq)
 
     def read(self) -> list[Row]:
         """Return every row found, in the order of their numbers.
 
+        Every object is asked for by its name as well: an API server that ran on while etcd was restored under it lists
+        objects that are gone and hides new ones, with `/readyz` at 200, until it is restarted (seen with Kubernetes
+        1.37: GET goes to etcd, LIST to a cache). Data that reads differently twice is not back.
+
         Raises:
             MissingData: the namespace is not there.
-            WriteRefused: the API server did not list them.
+            WriteRefused: the API server did not list them, or its list contradicts what it answers for single ones.
 
         """
         try:
             if self._kube.get("Namespace", self.namespace) is None:
                 raise MissingData(f"namespace {self.namespace} is not there")
+            before = {self._name(seq) for seq in tuple(self._acknowledged)}
             found = self._kube.list("ConfigMap", self.namespace, labels=f"{self.LABEL}={self.prefix}")
+            self._refuse_contradiction({one["metadata"]["name"] for one in found}, before)
         except KubeError as error:
             raise WriteRefused(in_a_line(error)) from error
         return sorted((_row(one) for one in found), key=lambda row: row.seq)
+
+    def _refuse_contradiction(self, listed: set[str], acknowledged: set[str]) -> None:
+        names = sorted(listed | acknowledged)
+        with ThreadPoolExecutor(_GETS_AT_ONCE) as pool:
+            there = dict(zip(names, pool.map(self._exists, names), strict=True))
+        ghosts = [name for name in names if name in listed and not there[name]]
+        hidden = [name for name in names if name not in listed and there[name]]
+        if ghosts or hidden:
+            raise WriteRefused(
+                f"the API server contradicts itself: it lists {len(ghosts)} objects that are not there "
+                f"({', '.join(ghosts[:3]) or 'none'}) and hides {len(hidden)} that are "
+                f"({', '.join(hidden[:3]) or 'none'}); restart it"
+            )
+
+    def _exists(self, name: str) -> bool:
+        return self._kube.get("ConfigMap", name, self.namespace) is not None
 
     def delete(self, seq: int) -> int:
         """Delete the row of a number; return how many there were (0 or 1), once the API server acknowledged it.
@@ -412,6 +438,7 @@ class ConfigMapLedger:
             WriteRefused: it did not.
 
         """
+        self._acknowledged.discard(seq)
         try:
             return int(self._kube.delete("ConfigMap", self._name(seq), self.namespace))
         except KubeError as error:

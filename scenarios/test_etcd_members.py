@@ -67,3 +67,32 @@ def test_lost_etcd_quorum_is_restored_from_snapshot(drill, cluster, register, we
     assert drill.rta <= drill.objective.rto
     assert drill.rpa <= drill.objective.rpo
     assert register.found(up_to=30) == 30, "every object from before the snapshot is back"
+
+
+@pytest.mark.drill(
+    rto="1h",
+    rpo="15m",
+    source="backup and DR article, dr-plan, production; home-cluster, recovery of etcd",
+    runbook="docs/runbooks/etcd-quorum.md",
+    proves="etcd members restored from different snapshots, healthy and not alike, are replaced from one snapshot",
+)
+def test_members_of_different_snapshots_are_replaced_from_one(drill, cluster, register, web, etcd_members):
+    """Somebody restores each etcd member from its own node's snapshot: all are healthy, and answer differently."""
+    web.open(replicas=2)
+    register.enter(30)
+    others = [etcd_members.take(node) for node in cluster.nodes[1:3]]
+    register.enter(20)
+    newest = etcd_members.take()
+    mixed = [one.path for one in (newest, *others)]
+
+    drill.holds(register.answers, web.still_shows_its_page)
+    fault = faults.etcd_restored_from_mixed_snapshots(cluster.nodes[:3], mixed)
+    with drill.disruption(fault, damage_within="4m"):
+        with drill.recovery("restore one control plane from one snapshot, let the others join"):
+            etcd_members.recover(newest)
+            etcd_members.whole()
+
+    drill.always_held(web.still_shows_its_page)
+    assert drill.rta <= drill.objective.rto
+    assert drill.rpa <= drill.objective.rpo
+    assert register.found(up_to=50) == 50, "every object from before the newest snapshot is back"

@@ -83,6 +83,10 @@ from drills.faults.backup import (  # noqa: E402
 )
 from drills.faults.cluster import ClusterDeleted, HostLost, cluster_deleted, host_lost  # noqa: E402
 from drills.faults.controlplane import ControlPlaneLost, control_plane_lost  # noqa: E402
+from drills.faults.divergence import (  # noqa: E402
+    EtcdRestoredFromMixedSnapshots,
+    etcd_restored_from_mixed_snapshots,
+)
 from drills.faults.drain import NodeDrained, node_drained  # noqa: E402
 from drills.faults.etcd import EtcdWiped, etcd_wiped  # noqa: E402
 from drills.faults.gitops import (  # noqa: E402
@@ -130,6 +134,7 @@ __all__ = [
     "DnsDown",
     "EtcdMembersLost",
     "EtcdMembersWiped",
+    "EtcdRestoredFromMixedSnapshots",
     "EtcdWiped",
     "Fault",
     "HostLost",
@@ -159,6 +164,7 @@ __all__ = [
     "dns_down",
     "etcd_members_lost",
     "etcd_members_wiped",
+    "etcd_restored_from_mixed_snapshots",
     "etcd_wiped",
     "host_lost",
     "location_read_only",

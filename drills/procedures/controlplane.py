@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +13,8 @@ from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.kube import Kube, KubeError, node_ready
 from drills.nodes import OpenNode
-from drills.procedures.etcd import DATA, EtcdSnapshots, restore_command
+from drills.procedures import pki
+from drills.procedures.etcd import EtcdSnapshots
 from drills.waiting import wait_until
 
 CONFIGURATION = "/kind/kubeadm.conf"
@@ -81,6 +84,8 @@ class ControlPlane:
         self._node.copy_out(_ARCHIVE, saved.archive)
         self._node.copy_out(snapshot.path, saved.snapshot)
         self._run("rm", _ARCHIVE, fails_as=EnvironmentFailed)
+        if wrong := pki.problems(pki.read_archive(saved.archive), at=self._now(), address=self._address()):
+            raise EnvironmentFailed(f"{saved.archive.name} cannot rebuild a control plane: {'; '.join(wrong)}")
         return saved
 
     def rebuild(self, saved: SavedControlPlane) -> None:
@@ -97,6 +102,9 @@ class ControlPlane:
                 within_s=BOOTED_WITHIN_S, every_s=0.5,
             )  # fmt: skip
         with self._drill.step("put PKI and kubeadm's configuration in place", "tar -C / -xzf control-plane.tgz"):
+            kept = pki.read_archive(saved.archive)
+            if wrong := pki.problems(kept, at=self._now(), address=self._address()):
+                raise ProcedureFailed(f"{saved.archive.name} cannot rebuild this control plane: {'; '.join(wrong)}")
             self._node.copy_in(saved.archive, _ARCHIVE)
             self._run("tar", "-C", "/", "-xzf", _ARCHIVE)
             self._run("rm", _ARCHIVE)
@@ -105,6 +113,7 @@ class ControlPlane:
         command = f"kubeadm init --config {CONFIGURATION} --skip-token-print"
         with self._drill.step("set the control plane up", command):
             self._run(*command.split(), timeout_s=INIT_TIMEOUT_S)
+        self._check_keys(kept)
         with self._drill.step("wait for the API server", "kubectl get --raw /readyz", by="kubernetes"):
             wait_until(
                 self._knows_us, what="the API server knows its administrator again",
@@ -124,10 +133,31 @@ class ControlPlane:
         if found != saved.sha256:
             raise ProcedureFailed(f"{saved.snapshot.name} has sha256 {found}, but was taken with {saved.sha256}")
         self._node.copy_in(saved.snapshot, _SNAPSHOT)
-        command = restore_command(_SNAPSHOT, DATA, self._node.name, self._run("hostname", "-i").split()[0])
-        with self._drill.step("restore the snapshot", command):
-            self._run(*command.split(), timeout_s=300)
-            self._run("rm", _SNAPSHOT)
+        self._etcd.put_in_place(_SNAPSHOT, self._address())
+        self._run("rm", _SNAPSHOT)
+
+    def _check_keys(self, kept: Mapping[str, bytes]) -> None:
+        """Check what kubeadm made of the keys: it replaces missing ones and keeps unfit ones, and exits 0."""
+        with self._drill.step("look at the keys and certificates", f"tar -C / -czf {_ARCHIVE} {pki.ROOT}"):
+            self._run("tar", "-C", "/", "-czf", _ARCHIVE, pki.ROOT)
+            after = self._outside / "control-plane-after.tgz"
+            self._node.copy_out(_ARCHIVE, after)
+            self._run("rm", _ARCHIVE)
+        found = pki.read_archive(after)
+        after.unlink()  # it holds every key of the cluster
+        wrong = pki.problems(found, at=self._now(), address=self._address())
+        self._drill.check("the control plane's certificates are valid", not wrong, "valid", "; ".join(wrong) or "valid")
+        another = pki.changed_accounts_key(kept, found)
+        self._drill.check(
+            "service accounts' tokens are still worth something", not another, "sa.pub as it was saved",
+            "another sa.pub" if another else "sa.pub as it was saved",
+        )  # fmt: skip
+
+    def _now(self) -> datetime:
+        return self._drill.clock.now().utc
+
+    def _address(self) -> str:
+        return self._run("hostname", "-i").split()[0]
 
     def _knows_us(self) -> bool:
         return self._kube.ready() and self._kube.get("Namespace", "kube-system") is not None

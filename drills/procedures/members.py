@@ -6,17 +6,19 @@ which copies its data from the others (https://etcd.io/docs/latest/op-guide/runt
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
+from itertools import combinations
 
 from drills.drill import Drill
 from drills.errors import ProcedureFailed
+from drills.faults.divergence import differ
 from drills.faults.etcd import MEMBER
 from drills.faults.member import ASIDE, MANIFEST
 from drills.kube import Kube, node_ready
 from drills.nodes import OpenNode
-from drills.procedures.etcd import PKI, EtcdSnapshots, Snapshot
+from drills.procedures.etcd import EtcdSnapshots, Snapshot
+from drills.procedures.etcdctl import Etcdctl
 from drills.waiting import wait_until
 
 JOINING = "/etc/kubernetes/etcd.yaml.joining"
@@ -32,10 +34,11 @@ class EtcdMembers:
         self._drill = drill
         self._kube = kube
         self._nodes = nodes
+        self._said = ""
 
-    def take(self) -> Snapshot:
-        """Take a snapshot on the first control plane; see EtcdSnapshots.take."""
-        return self._first().take()
+    def take(self, node: OpenNode | None = None) -> Snapshot:
+        """Take a snapshot on a control plane, the first one by default; see EtcdSnapshots.take."""
+        return self._first().take() if node is None else EtcdSnapshots(self._drill, self._kube, node).take()
 
     def replace(self, lost: OpenNode) -> None:
         """Replace the one member that was lost, while the others go on.
@@ -46,12 +49,12 @@ class EtcdMembers:
         """
         via = next(node for node in self._nodes if node.name != lost.name)
         with self._drill.step("find the lost member", "etcdctl member list"):
-            answer = json.loads(self._etcdctl(via, "member", "list", "--write-out=json"))
-            found = [f"{one['ID']:x}" for one in answer["members"] if one.get("name") == lost.name]
+            members = self._etcdctl(via).members()
+            found = [f"{one['ID']:x}" for one in members if one.get("name") == lost.name]
             if not found:
                 raise ProcedureFailed(f"etcd on {via.name} knows no member {lost.name}")
         with self._drill.step("remove the lost member", f"etcdctl member remove {found[0]}"):
-            self._etcdctl(via, "member", "remove", found[0])
+            self._etcdctl(via).run("member", "remove", found[0])
         if self._drill.leaves_out("procedure"):
             with self._drill.step("wait for the new member", "etcdctl endpoint health", by="kubernetes"):
                 self._caught_up(lost)
@@ -68,8 +71,9 @@ class EtcdMembers:
         with self._drill.step("stop the other control planes", "systemctl stop kubelet; crictl stop"):
             for node in others:  # no API server may run on what is about to be replaced
                 self._run(node, "sh", "-c", "systemctl stop kubelet && crictl stop --timeout=5 $(crictl ps --quiet)")
-        with self._drill.step("put the first member's manifest back", f"mv {ASIDE} {MANIFEST}"):
-            self._run(first, "mv", ASIDE, MANIFEST)
+        put_back = f"if [ -e {ASIDE} ]; then mv {ASIDE} {MANIFEST}; fi"
+        with self._drill.step("put the first member's manifest back, if it is away", put_back):
+            self._run(first, "sh", "-c", put_back)
         self._first().restore(snapshot, wait_for_nodes=False)
         for node in others:
             self._join(node, first)
@@ -80,13 +84,51 @@ class EtcdMembers:
 
     def whole(self) -> None:
         """Check that every control plane's member is there and healthy: redundancy is back, not only service."""
-        answer = json.loads(self._etcdctl(self._nodes[0], "member", "list", "--write-out=json"))
-        started = sorted(one.get("name", "") for one in answer["members"])
+        started = sorted(one.get("name", "") for one in self._etcdctl(self._nodes[0]).members())
         wanted = sorted(node.name for node in self._nodes)
-        healthy = all(self._healthy(node) for node in self._nodes)
+        healthy = all(self._etcdctl(node).healthy() for node in self._nodes)
         got = f"{', '.join(started)}; {'all' if healthy else 'not all'} healthy"
         self._drill.check("etcd has all its members again", started == wanted and healthy, ", ".join(wanted), got)
+        self.agree()
         self._drill.reconstituted()
+
+    def agree(self) -> None:
+        """Check that all members hold the same data: restored from different snapshots they are healthy all the same.
+
+        Neither health checks nor etcd's own check at its start notice that (etcd 3.6 and 3.7). Two things do. Members
+        that have applied the same entries are at the same revision; and the hash of all keys up to one revision is the
+        same. Either alone may deceive: a member with an older state has the hash that the others had at its revision.
+        Hashes from before and after a restore that raised the revision say nothing of each other.
+
+        Raises:
+            WaitTimeout: a member did not reach the revision in time.
+        """
+        with self._drill.step("compare the members' data", "etcdctl endpoint hashkv --rev=REVISION"):
+            same, got = wait_until(
+                self._comparison, what="all members give comparable hashes at one revision",
+                within_s=self._drill.at_most(CAUGHT_UP_WITHIN_S), every_s=1.0, describe=lambda _: self._said,
+            )  # fmt: skip
+        self._drill.check("all members of etcd hold the same data", same, "one revision and one hash", got)
+
+    def _comparison(self) -> tuple[bool, str] | None:
+        """Say whether all members hold the same data, and what shows it; None where that cannot be told yet."""
+        states = [self._etcdctl(node).state() for node in self._nodes]
+        if apart := [pair for pair in combinations(states, 2) if differ(*pair)]:
+            one, other = apart[0]
+            return False, (
+                f"{one.name} is at revision {one.revision} after entry {one.applied}, "
+                f"{other.name} at {other.revision} after {other.applied}"
+            )
+        revision = min(state.revision for state in states)
+        found = {node.name: self._etcdctl(node).hash_at(revision) for node in self._nodes}
+        known = {name: one for name, one in found.items() if one is not None}
+        self._said = f"at revision {revision}: " + ", ".join(
+            f"{name} compacted up to {one.compacted}" if one else f"{name} has none" for name, one in found.items()
+        )
+        if len(known) < len(found) or len({one.compacted for one in known.values()}) > 1:
+            return None
+        got = ", ".join(f"{name}: {one.hash} at revision {one.revision}" for name, one in known.items())
+        return len({one.hash for one in known.values()}) == 1, got
 
     def _join(self, node: OpenNode, via: OpenNode) -> None:
         peer = self._peer(node)
@@ -121,8 +163,7 @@ class EtcdMembers:
 
         The rule is etcd's own: --strict-reconfig-check, on by default.
         """
-        argv = [*via.enter, *_etcdctl("member", "add", name, f"--peer-urls={peer}")]
-        done = self._drill.commands.run(argv, env=via.environment, timeout_s=60.0, check=False)
+        done = self._etcdctl(via).attempt("member", "add", name, f"--peer-urls={peer}", timeout_s=60.0)
         if done.returncode == 0:
             return done.stdout
         if "unhealthy cluster" in done.stderr:
@@ -131,16 +172,11 @@ class EtcdMembers:
 
     def _caught_up(self, node: OpenNode) -> None:
         wait_until(
-            lambda: self._healthy(node),
+            self._etcdctl(node).healthy,
             what=f"etcd on {node.name} is healthy",
             within_s=self._drill.at_most(CAUGHT_UP_WITHIN_S),
             every_s=1.0,
         )
-
-    def _healthy(self, node: OpenNode) -> bool:
-        """Ask a member itself: its answer is a read that a quorum has agreed on."""
-        argv = [*node.enter, *_etcdctl("endpoint", "health")]
-        return self._drill.commands.run(argv, env=node.environment, timeout_s=15, check=False).returncode == 0
 
     def _peer(self, node: OpenNode) -> str:
         text = self._run(node, "sh", "-c", f"cat {ASIDE} {MANIFEST} 2>/dev/null || true")
@@ -152,15 +188,8 @@ class EtcdMembers:
     def _first(self) -> EtcdSnapshots:
         return EtcdSnapshots(self._drill, self._kube, self._nodes[0])
 
-    def _etcdctl(self, node: OpenNode, *arguments: str) -> str:
-        return self._run(node, *_etcdctl(*arguments))
+    def _etcdctl(self, node: OpenNode) -> Etcdctl:
+        return Etcdctl(self._drill.commands, node)
 
     def _run(self, node: OpenNode, *argv: str, timeout_s: float = 60.0) -> str:
         return self._drill.commands.run([*node.enter, *argv], env=node.environment, timeout_s=timeout_s).stdout
-
-
-def _etcdctl(*arguments: str) -> list[str]:
-    return [
-        "etcdctl", "--endpoints=https://127.0.0.1:2379", f"--cacert={PKI}/ca.crt",
-        f"--cert={PKI}/healthcheck-client.crt", f"--key={PKI}/healthcheck-client.key", *arguments,
-    ]  # fmt: skip

@@ -108,9 +108,22 @@ esac
 """
 
 
-def take_a_snapshot(stage, etcdctl='for last; do :; done; echo data >"$last"'):
+def whole(content=bytes(512)):
+    """A snapshot as etcdctl leaves it: pages, and the sha256 of them behind."""
+    return content + hashlib.sha256(content).digest()
+
+
+def take_a_snapshot(stage, snapshot=None, alarms=""):
+    (stage.path / "saved").write_bytes(whole() if snapshot is None else snapshot)
+    (stage.path / "alarms").write_text(alarms)
     stage.program("curl", CURL)
-    stage.program("etcdctl", etcdctl)
+    stage.program(
+        "etcdctl",
+        """case "$*" in
+        *"alarm list"*) cat "$STAGE/alarms";;
+        *) for last; do :; done; [ -s "$STAGE/saved" ] && cp "$STAGE/saved" "$last";;
+        esac""",
+    )
     stage.program("etcdutl", 'echo \'{"hash":1,"revision":5,"totalKey":7,"totalSize":13}\'')
     (container,) = pod_of(
         "etcd-snapshot", image="i", bucket_url="http://store/bucket", prefix="c1/etcd", access_key="a", secret_key="b",
@@ -141,9 +154,31 @@ def test_the_snapshot_job_fails_where_etcd_does_and_removes_nothing(stage):
     kept = stage.path / "s3/c1/etcd"
     kept.mkdir(parents=True)
     (kept / "20250101T000000Z.db").write_text("the last one there is")
-    code, _ = take_a_snapshot(stage, etcdctl="exit 1")
+    code, _ = take_a_snapshot(stage, snapshot=b"")
     assert code != 0
     assert [path.name for path in kept.iterdir()] == ["20250101T000000Z.db"]
+
+
+def test_the_snapshot_job_saves_no_snapshot_that_was_damaged_before_it_was_looked_at(stage):
+    damaged = bytearray(whole())
+    damaged[7] ^= 1
+    for snapshot, why in [
+        (bytes(damaged), "is damaged: 544 bytes with sha256"),
+        (bytes(512), "is damaged: 512 bytes"),  # copied from a data directory: nothing says that it is whole
+        (whole()[:-1], "is damaged: 543 bytes"),
+    ]:
+        code, said = take_a_snapshot(stage, snapshot=snapshot)
+        assert code == 1
+        assert why in said
+        assert not (stage.path / "s3").exists()
+
+
+def test_the_snapshot_job_notes_the_alarms_that_are_part_of_the_snapshot(stage):
+    (stage.path / "s3/c1/etcd").mkdir(parents=True)
+    code, said = take_a_snapshot(stage, alarms="memberID:15985099378392235387  alarm:NOSPACE \n")
+    assert code == 0, said
+    (note,) = (stage.path / "s3/c1/etcd").glob("*.json")
+    assert json.loads(note.read_text())["alarms"] == ["memberID:15985099378392235387  alarm:NOSPACE "]
 
 
 class Store:
