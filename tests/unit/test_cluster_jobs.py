@@ -241,9 +241,12 @@ class Machine:
         self.got = (source.read_bytes(), path)
 
 
+JOB = [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "etcd-snapshot-store", "namespace": "kube-system"}}]
+
+
 def test_a_jobs_snapshot_is_noted_and_fetched_to_a_node(drill, kube):
     store, node = Store(), Machine()
-    job = SnapshotJob(drill, kube, Ran(saves(store)), store, [], prefix="c", keep_days=30)
+    job = SnapshotJob(drill, kube, Ran(saves(store)), store, JOB, prefix="c", keep_days=30)
     job.run()
     (backup,) = drill.history.events("backup")
     assert (backup.fields["name"], backup.fields["identity"]["revision"]) == ("20991231T000000Z.db", 5)
@@ -257,13 +260,13 @@ def test_a_jobs_snapshot_is_noted_and_fetched_to_a_node(drill, kube):
 
 def test_a_job_that_keeps_everything_fails_the_check_of_its_retention(drill, kube):
     store = Store()
-    SnapshotJob(drill, kube, Ran(saves(store, expires=False)), store, [], prefix="c", keep_days=30).run()
+    SnapshotJob(drill, kube, Ran(saves(store, expires=False)), store, JOB, prefix="c", keep_days=30).run()
     check = drill.recorded()["checks"][-1]
     assert (check["ok"], check["got"]) == (False, "kept: True, gone: False")
 
 
 def test_a_failed_job_has_taken_no_snapshot(drill, kube):
-    job = SnapshotJob(drill, kube, Ran(lambda: None, succeeded=False), Store(), [], prefix="c", keep_days=30)
+    job = SnapshotJob(drill, kube, Ran(lambda: None, succeeded=False), Store(), JOB, prefix="c", keep_days=30)
     with pytest.raises(EnvironmentFailed, match="took no snapshot: what it said"):
         job.run()
 
@@ -275,7 +278,7 @@ def test_only_a_whole_snapshot_is_fetched(drill, kube, sha256, why):
         store.objects["c/1.db"] = b""
         saves(store, sha256=sha256)()
     with pytest.raises(ProcedureFailed, match=why):
-        SnapshotJob(drill, kube, Ran(lambda: None), store, [], prefix="c", keep_days=30).fetch(Machine())
+        SnapshotJob(drill, kube, Ran(lambda: None), store, JOB, prefix="c", keep_days=30).fetch(Machine())
 
 
 # The validation
@@ -485,7 +488,7 @@ def controller(drill, kube, tmp_path, imported=None):
         program.write_text("#!/bin/sh\ncat >/dev/null\n")
         program.chmod(0o755)
     return SealedSecrets(
-        drill, kube, "shop", [], Keys(), kubeseal=tmp_path / "kubeseal", kubectl=tmp_path / "kubectl",
+        drill, kube, "shop", JOB, Keys(), kubeseal=tmp_path / "kubeseal", kubectl=tmp_path / "kubectl",
         kubeconfig=tmp_path / "kubeconfig",
     )  # fmt: skip
 
