@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -66,6 +66,9 @@ class Document:
 def read(source: Source | None) -> list[Document]:
     """Read and check what is to be applied; lists become their items, empty documents nothing.
 
+    An empty list says that there is nothing to apply. Text, files and parsers of which nothing comes do not: a template
+    that renders to nothing is a mistake, to kubectl as well.
+
     Args:
         source: text, a file, a directory, an object, or several of these.
 
@@ -73,6 +76,8 @@ def read(source: Source | None) -> list[Document]:
         UsageError: something in it is no object, or there is none at all; names file and line where there are any.
 
     """
+    if isinstance(source, Sequence | Set) and not isinstance(source, str | bytes) and not source:
+        return []
     found = [Document(checked(one, where), where) for one, where in _objects(source, "manifest") if one is not None]
     if not found:
         raise UsageError("apply: no objects: expected at least one; what was given is empty, or holds comments alone")

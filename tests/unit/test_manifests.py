@@ -128,7 +128,8 @@ ALIASES = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "\n".join(
         (None, "no objects: expected at least one"),
         ("", "no objects"),
         ("# only a comment\n---\n", "no objects"),
-        ([], "no objects"),
+        ([None, None], "no objects"),
+        (yaml.safe_load_all("# only a comment"), "no objects"),
         (yaml.safe_load_all("---\n---\n"), "no objects"),
         ("just words", "manifest, document 1, line 1: invalid value 'just words': expected an object .*pathlib.Path"),
         (["just words"], "invalid value 'just words'"),
@@ -188,6 +189,11 @@ def test_a_bad_document_after_good_ones_leaves_nothing_applied(api, kube, tmp_pa
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no manifests: expected files that end with"):
         kube.apply(tmp_path / "empty")
+
+
+def test_an_empty_list_is_nothing_to_apply(api, kube):
+    assert kube.apply([]) == []
+    assert api.log == []
 
 
 # Kinds that come with their objects
