@@ -1,9 +1,17 @@
-"""allure-results: the run for an Allure report, a step a phase and within them a step a procedure step.
+"""allure-results: the run for an Allure report, a step a phase, and beside them the procedure with its steps.
 
 Written after the drill from its record, through Allure's own model and file writer, because only the record knows the
 true times: a step opened while the test ran would show when Python noticed, not when the service came back. The files
 go to `<run>/allure-results`, away from those that pytest's `--alluredir` collects, so that neither shows a drill
 twice.
+
+All times of a test are of one clock: the monotonic distances of the record, set on the stamp of its first phase. A test
+reaches from its first phase to its last, and every step lies within; the procedure, whose steps may outlast the phase
+in which they began, is a step beside the phases. (Allure takes a step that ends before it begins for one of a day less
+that time.)
+
+Allure 2 takes its categories and the report's name from the results. Allure 3 reads neither: it takes both from
+allurerc.json, which is written beside them.
 
 An INCONCLUSIVE or ENVIRONMENT drill is `broken` (Allure's word for "the test did not get to judge"), a MISSED one
 `failed`. Allure shows the last of several results with one history id, and calls the others retries: so a further
@@ -13,7 +21,6 @@ attempt at a drill, and a sabotaged drill, have a history id of their own, and h
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
@@ -25,10 +32,12 @@ from allure_commons.types import AttachmentType, LabelType, Severity
 from drills.record import write_atomically
 from drills.verdicts import Verdict
 
+from .allure_clock import DrillClock, window
 from .allure_history import CATEGORIES, STATUS, category, write_history
 from .results import Result, Results, read_results
+from .summary import escaped
 from .timeline import PHASE_WORDS
-from .view import Phase, Problem, Step, View, instant
+from .view import Problem, Step, View
 from .words import bounds, clean, objective, seconds
 
 SEVERITY = {
@@ -71,6 +80,7 @@ def write_allure(run_dir: Path, evidence_dir: Path | None = None) -> Path:
     write_atomically(folder / "environment.properties", render_environment(results))
     write_atomically(folder / "categories.json", render_categories())
     write_history(folder, run_dir, evidence_dir or run_dir.parent, identity)
+    write_atomically(run_dir / "allurerc.json", render_configuration(results))
     return folder
 
 
@@ -96,8 +106,17 @@ def render_environment(results: Results) -> str:
 
 def render_categories() -> str:
     """Render categories.json, by which Allure groups the drills that did not meet their objectives."""
-    told = [{"name": each.name, "matchedStatuses": [each.status], "messageRegex": each.pattern} for each in CATEGORIES]
-    return json.dumps(told, indent=2) + "\n"
+    return json.dumps(_categories(), indent=2) + "\n"
+
+
+def render_configuration(results: Results) -> str:
+    """Render allurerc.json, from which Allure 3 takes the report's name and the categories."""
+    text = json.dumps({"name": results.first_line, "categories": _categories()}, indent=2, ensure_ascii=False)
+    return text.replace("{\n ", "{", 1) + "\n"  # the verdict stands on the first line, as in every report
+
+
+def _categories() -> list[dict[str, object]]:
+    return [{"name": each.name, "matchedStatuses": [each.status], "messageRegex": each.pattern} for each in CATEGORIES]
 
 
 def _result(view: View, result: Result | None, logger: AllureFileLogger) -> TestResult:
@@ -107,7 +126,8 @@ def _result(view: View, result: Result | None, logger: AllureFileLogger) -> Test
     further = f"repeat {view.repeat[0]}" if view.repeat else f"attempt {place}"
     marks = [*([further] if result is None else []), *(["sabotaged"] if view.sabotage else [])]
     identity = hashlib.md5(" ".join([full_name, *marks]).encode(), usedforsecurity=False).hexdigest()
-    start, stop = _window(view)
+    clock = DrillClock.of(view)
+    start, stop = window(view)
     made = TestResult(
         uuid=str(uuid5(NAMESPACE_URL, f"{view.run}/{place}")),
         historyId=identity,
@@ -122,7 +142,7 @@ def _result(view: View, result: Result | None, logger: AllureFileLogger) -> Test
         labels=list(_labels(view, result)),
         # Left out of what Allure 3 knows a test by: it would be another one after every run.
         parameters=[Parameter(name=name, value=value, excluded=True) for name, value in _parameters(view)],
-        steps=list(_phase_steps(view, stop)),
+        steps=list(_steps(view, clock)) if clock else [],
         titlePath=[part for part in view.scenario.split("/") if part],
     )
     way = category(view)
@@ -151,62 +171,60 @@ def _broken(problem: Problem, run: str) -> TestResult:
     )
 
 
-def _window(view: View) -> tuple[int, int]:
-    """Give begin and end in milliseconds since 1970.
-
-    The end is the begin plus the monotonic duration, so that a stepped clock bends nothing.
-    """
-    start = _ms(view.started) if view.started else 0
-    return start, start + round(view.duration_s * 1000)
-
-
-def _phase_steps(view: View, stop: int) -> Iterator[TestStepResult]:
-    """Give a step a phase; the procedure's steps stand in the phase in which they began."""
+def _steps(view: View, clock: DrillClock) -> Iterator[TestStepResult]:
+    """Give a step a phase, and behind the one in which recovery began the procedure with its steps."""
     phases = [phase for phase in view.phases if phase.name != "ended"]
+    procedure = _procedure(view, clock)
     if not phases:
         return
-    zero = _zero(phases[0])
-    last = view.phases[-1]
-    ends = [following.t_s for _, following in pairwise(phases)] + [max(last.t_s, phases[-1].t_s)]
+    ends = [following.t_s for _, following in pairwise(phases)] + [max(view.phases[-1].t_s, phases[-1].t_s)]
     for index, (phase, end_s) in enumerate(zip(phases, ends, strict=True)):
-        is_last = index == len(phases) - 1
-        failed = is_last and view.verdict is not Verdict.MET
-        inside = [step for step in view.steps if _belongs(step, phase.t_s, None if is_last else end_s)]
+        failed = index == len(phases) - 1 and view.verdict is not Verdict.MET
+        start, stop = clock.window(phase.t_s, end_s)
         yield TestStepResult(
             name=PHASE_WORDS.get(phase.name, phase.name),
             status=STATUS[view.verdict] if failed else Status.PASSED,
             stage="finished",
-            start=zero + round(phase.t_s * 1000),
-            stop=min(zero + round(end_s * 1000), stop) if is_last and stop else zero + round(end_s * 1000),
-            steps=[_procedure_step(step, zero, end_s) for step in inside],
+            start=start,
+            stop=stop,
         )
+        if procedure is not None and phase.name == "recovering":
+            yield procedure
+            procedure = None
+    if procedure is not None:
+        yield procedure
 
 
-def _belongs(step: Step, start_s: float, end_s: float | None) -> bool:
-    return step.started_s is not None and start_s <= step.started_s and (end_s is None or step.started_s < end_s)
+def _procedure(view: View, clock: DrillClock) -> TestStepResult | None:
+    inside = [_procedure_step(step, clock, view.phases[-1].t_s) for step in view.steps]
+    if not inside:
+        return None
+    name = view.text("procedure", "name")
+    return TestStepResult(
+        name=f"procedure: {name}" if name else "procedure",
+        status=Status.FAILED if any(step.status == Status.FAILED for step in inside) else Status.PASSED,
+        stage="finished",
+        start=min(step.start for step in inside),
+        stop=max(step.stop for step in inside),
+        steps=inside,
+    )
 
 
-def _procedure_step(step: Step, zero: int, otherwise_s: float) -> TestStepResult:
+def _procedure_step(step: Step, clock: DrillClock, last_s: float) -> TestStepResult:
     parameters = [Parameter(name="done by", value=step.by)]
     if step.command:
         parameters.append(Parameter(name="command", value=step.command))
-    started_s = step.started_s or 0.0
-    ended_s = max(otherwise_s, started_s) if step.ended_s is None else step.ended_s
+    ended_s = last_s if step.ended_s is None else step.ended_s  # one that never ended was under way to the last
+    start, stop = clock.window(ended_s if step.started_s is None else step.started_s, ended_s)
     done = step.ended_s is not None and step.state != "failed"
     return TestStepResult(
         name=step.name,
         status=Status.PASSED if done else Status.FAILED,
         stage="finished",
-        start=zero + round(started_s * 1000),
-        stop=zero + round(ended_s * 1000),
+        start=start,
+        stop=stop,
         parameters=parameters,
     )
-
-
-def _zero(first: Phase) -> int:
-    """Give the fault's instant in milliseconds since 1970, from the first phase's stamp and its monotonic distance."""
-    stamp = instant(first.utc)
-    return round((_ms(stamp) if stamp else 0) - first.t_s * 1000)
 
 
 def _labels(view: View, result: Result | None) -> Iterator[Label]:
@@ -236,13 +254,17 @@ def _parameters(view: View) -> Iterator[tuple[str, str]]:
 
 
 def _description(view: View, result: Result | None) -> str:
-    lines = [f"{view.verdict}: {view.why}", f"Runbook: {view.text('runbook')}" if view.text("runbook") else ""]
-    lines += [f"- {fact}" for fact in view.texts("fault", "proof")]
-    lines += [f"Deviation: {text}" for text in view.texts("deviations")]
-    lines += [f"Relaxed control: {text}" for text in view.texts("relaxed_controls")]
+    """Render the description, which is Markdown: each paragraph ends with an empty line, or a list would swallow it."""
+    parts = [f"{view.verdict}: {escaped(view.why)}"]
+    if view.text("runbook"):
+        parts.append(f"Runbook: {escaped(view.text('runbook'))}")
+    if proofs := view.texts("fault", "proof"):
+        parts.append("\n".join(f"- {escaped(fact)}" for fact in proofs))
+    parts += [f"Deviation: {escaped(text)}" for text in view.texts("deviations")]
+    parts += [f"Relaxed control: {escaped(text)}" for text in view.texts("relaxed_controls")]
     if result is not None and result.missing:
-        lines.append(f"Missing from the evidence: {', '.join(result.missing)}")
-    return "\n".join(line for line in lines if line)
+        parts.append(f"Missing from the evidence: {escaped(', '.join(result.missing))}")
+    return "\n\n".join(parts)
 
 
 def _property(value: object) -> str:
@@ -251,7 +273,3 @@ def _property(value: object) -> str:
     units = text.encode("utf-16-be")
     codes = [int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2)]
     return "".join(chr(code) if code < 0x7F else f"\\u{code:04x}" for code in codes)
-
-
-def _ms(stamp: datetime) -> int:
-    return round(stamp.timestamp() * 1000)

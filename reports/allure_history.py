@@ -18,6 +18,7 @@ from allure_commons.model2 import Status
 from drills.record import write_atomically
 from drills.verdicts import Verdict
 
+from .allure_clock import window
 from .results import Results, read_results
 from .view import View
 
@@ -161,9 +162,8 @@ def _runs(evidence_dir: Path) -> set[str]:
 
 
 def _item(view: View, run: str) -> dict[str, Any]:
-    start_ms = round(view.started.timestamp() * 1000) if view.started else 0
-    duration_ms = round(view.duration_s * 1000)
-    time = {"start": start_ms, "stop": start_ms + duration_ms, "duration": duration_ms}
+    start, stop = window(view)
+    time = {} if start is None or stop is None else {"start": start, "stop": stop, "duration": stop - start}
     told = f"{view.verdict}: {view.why}"
     return {"uid": f"{run}/{view.drill}", "status": STATUS[view.verdict], "statusDetails": told, "time": time}
 

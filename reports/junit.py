@@ -2,8 +2,12 @@
 
 - One testcase a drill, never one an attempt (see `results`; pytest-rerunfailures #170 shows what happens otherwise).
 - MISSED is a <failure>; INCONCLUSIVE and ENVIRONMENT are an <error>, for nothing was proven about recovery.
-- <properties> carry the figures; `[[ATTACHMENT|path]]` in <system-out> is what GitLab and Jenkins' JUnit Attachments
-  plugin link to. GitLab shows the first one only, so the timeline comes first.
+- A testsuite a drill, named by it and by nothing of the run: GitLab knows a test case by suite, class and name, and
+  compares it with the same one on another branch.
+- The suite holds the <properties> with the figures, and the scenario as its `file`: in a testcase the schema of the
+  Jenkins xUnit plugin (junit-10) takes neither, and refuses the whole file.
+- `[[ATTACHMENT|path]]` in <system-out> is what GitLab and Jenkins' JUnit Attachments plugin link to. GitLab shows the
+  first one only, so the timeline comes first.
 """
 
 import os
@@ -41,20 +45,15 @@ def write_junit(run_dir: Path) -> Path:
 
 def render_junit(results: Results) -> bytes:
     """Render a run as JUnit XML. Characters that XML cannot hold are left out, whatever text brought them."""
-    cases = [_case(result) for result in results.drills] + [_broken(problem) for problem in results.problems]
-    failures = sum(case.find("failure") is not None for case in cases)
-    errors = sum(case.find("error") is not None for case in cases)
-    time = f"{sum(float(case.get('time', '0')) for case in cases):.3f}"
-    counts = {"tests": str(len(cases)), "failures": str(failures), "errors": str(errors), "time": time}
-    root = ET.Element("testsuites", {"name": "pytest-drills", **counts})
-    suite = ET.SubElement(root, "testsuite", {"name": f"drills {clean(results.run)}", **counts, "skipped": "0"})
-    began = min((view.text("started_utc") for view in results.views if view.started), default="")
-    if began:
-        suite.set("timestamp", began)
     standings = ", ".join(f"{number} {standing}" for standing, number in results.standings().items())
-    about = {"run": clean(results.run), "result": results.first_line, "standing": standings}
-    _properties(suite, {name: text for name, text in about.items() if text})
-    suite.extend(cases)
+    about = {"run": clean(results.run), "result": results.first_line, "run_standing": standings}
+    suites = [_suite(result, about) for result in results.drills] + [_broken(each, about) for each in results.problems]
+    if not suites:
+        suites = [_suite_of([], "drills", about)]
+    totals = {name: sum(int(suite.get(name, "0")) for suite in suites) for name in ("tests", "failures", "errors")}
+    time = f"{sum(float(suite.get('time', '0')) for suite in suites):.3f}"
+    root = ET.Element("testsuites", {"name": "pytest-drills", **{k: str(v) for k, v in totals.items()}, "time": time})
+    root.extend(suites)
     ET.indent(root)
     # The verdict on the first line, for whoever opens the file: a comment cannot stand before the declaration, nor hold
     # two hyphens.
@@ -63,13 +62,11 @@ def render_junit(results: Results) -> bytes:
     return f"{head}{ET.tostring(root, encoding='unicode')}\n".encode()
 
 
-def _case(result: Result) -> ET.Element:
+def _suite(result: Result, about: dict[str, str]) -> ET.Element:
+    """Make the suite of one drill: its properties, and the one test case."""
     view = result.view
     classname = view.scenario.removesuffix(".py").replace("/", ".") or "drills"
     case = ET.Element("testcase", {"classname": classname, "name": view.drill, "time": f"{view.duration_s:.3f}"})
-    if view.scenario:
-        case.set("file", view.scenario)
-    _properties(case, _facts(result) | _figures(view))
     if view.verdict is not Verdict.MET:
         tag = "failure" if view.verdict is Verdict.MISSED else "error"
         child = ET.SubElement(case, tag, {"message": " ".join(view.why.split()), "type": str(view.verdict)})
@@ -78,7 +75,26 @@ def _case(result: Result) -> ET.Element:
         files = [view.place.with_name(name) for name in _ATTACHED]
         attached = [f"[[ATTACHMENT|{_from_project(path)}]]" for path in files if path.is_file()]
         ET.SubElement(case, "system-out").text = "\n".join(attached)
-    return case
+    suite = _suite_of([case], view.drill, about | _facts(result) | _figures(view))
+    if view.started:
+        suite.set("timestamp", view.text("started_utc"))
+    if view.scenario:
+        suite.set("file", view.scenario)
+    return suite
+
+
+def _suite_of(cases: list[ET.Element], name: str, properties: dict[str, str]) -> ET.Element:
+    counts = {
+        "tests": str(len(cases)),
+        "failures": str(sum(case.find("failure") is not None for case in cases)),
+        "errors": str(sum(case.find("error") is not None for case in cases)),
+        "skipped": "0",
+        "time": f"{sum(float(case.get('time', '0')) for case in cases):.3f}",
+    }
+    suite = ET.Element("testsuite", {"name": name, **counts})
+    _properties(suite, {name: text for name, text in properties.items() if text})
+    suite.extend(cases)
+    return suite
 
 
 def _facts(result: Result) -> dict[str, str]:
@@ -118,12 +134,13 @@ def _figures(view: View) -> dict[str, str]:
     return figures | {f"writes_{name}": str(count) for name in _WRITES if (count := view.writes(name)) is not None}
 
 
-def _broken(problem: Problem) -> ET.Element:
-    case = ET.Element("testcase", {"classname": "drills", "name": clean(problem.path.parent.name), "time": "0.000"})
+def _broken(problem: Problem, about: dict[str, str]) -> ET.Element:
+    name = clean(problem.path.parent.name)
+    case = ET.Element("testcase", {"classname": "drills", "name": name, "time": "0.000"})
     ET.SubElement(case, "error", {"message": clean(problem.found), "type": str(Verdict.INCONCLUSIVE)}).text = clean(
         _from_project(problem.path)
     )
-    return case
+    return _suite_of([case], name, about)
 
 
 def _properties(parent: ET.Element, values: dict[str, str]) -> None:

@@ -122,6 +122,7 @@ OUTPUTS = {
     "metrics.prom": lambda case, _: line(case.run / "metrics.prom"),
     "environment.properties": lambda case, _: line(case.run / "allure-results/environment.properties"),
     "executor.json": lambda case, _: json.loads((case.run / "allure-results/executor.json").read_text())["reportName"],
+    "allurerc.json": lambda case, _: line(case.run / "allurerc.json"),
     "annotations": lambda case, _: annotations(read_results(case.run), case.run, {"GITHUB_ACTIONS": "true"})[0],
     "the closing table": lambda case, _: closing_table(case.run, read_results(case.run), terminal=False),
     "trend.png": lambda case, _: (

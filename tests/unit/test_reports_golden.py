@@ -77,6 +77,8 @@ def rendered(name, run, monkeypatch):
             return "\n".join(annotations(read_results(run), run.parent, github)) + "\n"
         case "closing.txt":
             return closing_table(run).replace(str(run.parent), "EVIDENCE")
+        case "allurerc.json":
+            return write_allure(run).with_name(name).read_text(encoding="utf-8")
         case _:
             return (write_allure(run) / name).read_text(encoding="utf-8")
 
@@ -90,6 +92,7 @@ NAMES = (
     "environment.properties",
     "executor.json",
     "categories.json",
+    "allurerc.json",
 )
 
 
