@@ -9,13 +9,17 @@ DRILLS := $(addprefix scenarios/test_,etcd_wipe.py namespace_deletion.py node_dr
 # What `make drill` passes on to pytest, such as DRILL_ARGS="-k etcd".
 DRILL_ARGS ?=
 
-.PHONY: help drill drill-all test bench setup times clean
+# Where `make readers` keeps the readers that it shows the outputs to.
+READERS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pytest-drills/readers
+
+.PHONY: help drill drill-all test readers bench setup times clean
 
 help:
 	@echo "make drill      hold the founding drills on real kind clusters; evidence/ gets the results"
 	@echo "make drill-all  hold every drill, the slow ones too"
 	@echo "make test       lint, types, unit, plugin and packaging tests, then real drills and their sabotaged twins;"
 	@echo "                with DRILLS_CHANGED_SINCE=COMMIT also the drills that changes since then concern"
+	@echo "make readers    show a run's outputs to their real readers: Allure, promtool, veraPDF, vnu, axe and others"
 	@echo "make bench      how far the probe is off, and what the harness adds to the bare commands"
 	@echo "make clean      remove the virtual environment and what tests left; images and caches stay (drills images clean)"
 
@@ -36,6 +40,11 @@ test: times setup
 	@$(STAGE) "images" $(BIN)/drills images get
 	@$(STAGE) "real drills" $(BIN)/pytest tests/e2e
 	@$(STAGE)
+
+# In a job of its own: what it installs is as large as the rest, and the outputs change more rarely than the drills.
+readers: setup
+	@$(STAGE) "readers" tools/readers.sh $(READERS)
+	@$(STAGE) "tests with real readers" env DRILLS_READERS=$(READERS) $(BIN)/pytest -q tests/readers tests/unit/test_shell.py
 
 bench: setup
 	@$(BIN)/python -m bench

@@ -1,4 +1,6 @@
-"""report.pdf: the page's facts on paper, as PDF/A-3 with run.json attached, the same bytes for the same evidence.
+"""report.pdf: the page's facts on paper, as PDF/A-3a and PDF/UA-1 with run.json attached.
+
+The same evidence gives the same bytes.
 
 Fonts: DejaVu Sans, which matplotlib brings along; Japanese, Chinese and Korean in the first installed font of
 `picture.FALLBACKS`. Other fonts of the machine are left alone, or the bytes would differ from machine to machine. A
@@ -7,7 +9,6 @@ character that none of these holds stands as an empty box, and the first page sa
 
 import io
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -45,8 +46,6 @@ TEMPLATE = Path(__file__).parent / "templates" / "report.typ"
 _NONE = "-"
 _BOX = "□"
 _MONO = "DejaVu Sans Mono"
-_LONG_WORD = re.compile(r"\S{24,}")
-_BREAK = "\u200b"  # a place where a long name may be broken, without a hyphen that would read as part of it
 
 
 def write_pdf(run_dir: Path, evidence_dir: Path | None = None) -> Path:
@@ -104,7 +103,7 @@ def render_pdf(account: RunAccount, run_json: str = "") -> bytes:
     )
     # PDF/A asks for a date; a run whose run.json cannot be read has none to give.
     at_s = int(moment.timestamp()) if moment else 0
-    held = compiler.compile(format="pdf", pdf_standards=["a-3b"] if moment else [], timestamp=at_s)
+    held = compiler.compile(format="pdf", pdf_standards=["a-3a", "ua-1"] if moment else [], timestamp=at_s)
     if not isinstance(held, bytes):
         raise TypeError(f"typst gave {type(held).__name__}, accepted: bytes")
     return held
@@ -287,7 +286,7 @@ def _picture(figure: Figure | None, label: str) -> dict[str, str] | None:
 
 
 def _fit(value: Any, boxed: set[str]) -> Any:  # noqa: ANN401 - JSON: walks through whatever it holds
-    """Make every text fit for setting: drawable characters only, long words breakable; collects what was boxed."""
+    """Make every text fit for setting: drawable characters only; collects what was boxed."""
     if isinstance(value, str):
         return _fit_text(value, boxed)
     if isinstance(value, Mapping):
@@ -301,14 +300,7 @@ def _fit_text(text: str, boxed: set[str]) -> str:
     text = words.clean(text).replace("\r", "").expandtabs(4)
     absent = {character for character in set(text) if not character.isspace() and character not in _drawable()}
     boxed |= absent
-    drawable = "".join(_BOX if character in absent else character for character in text)
-    drawable = re.sub(r"(\d) (s|min|h)\b", "\\1\u00a0\\2", drawable)
-    return _LONG_WORD.sub(lambda word: _breakable(word[0]), drawable)
-
-
-def _breakable(word: str) -> str:
-    broken = re.sub(r"([_./:,=?&-])(?=[^\s])", rf"\1{_BREAK}", word)
-    return re.sub(r"([^\u200b]{24})(?=[^\u200b])", rf"\1{_BREAK}", broken)
+    return "".join(_BOX if character in absent else character for character in text)
 
 
 def _fontless(boxed: Iterable[str]) -> str:

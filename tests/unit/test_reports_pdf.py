@@ -1,4 +1,5 @@
 import json
+import re
 
 import pypdf
 import pytest
@@ -22,8 +23,8 @@ MISSED = Story(
 
 
 def words(page):
-    """A page's text on one line, without the marks that allow long names to break."""
-    return " ".join(page.extract_text().replace("\u200b", "").replace("\u00a0", " ").split())
+    """A page's text on one line."""
+    return " ".join(page.extract_text().split())
 
 
 def read(path):
@@ -52,6 +53,21 @@ def test_every_drill_has_its_section_and_markup_stays_text(run):
     assert text.count("Incident report, a draft") == 1
 
 
+def test_what_is_searched_for_or_copied_holds_no_invisible_character(tmp_path):
+    long = "team-payments_orders.archive/" * 4 + "f" * 64
+    story = Story(**SHORT, name="dead_node_is_replaced_by_the_others_tolerates_10_s", target=long, extra=COMPLETE)
+    text = "\n".join(page.extract_text() for page in read(write_pdf(write_run(tmp_path, story))).pages)
+    assert re.findall("[\u00a0\u00ad\u200b-\u200f\u2028-\u202e\u2060\ufeff]", text) == []
+    for whole in (story.name, story.scenario, story.runbook, COMPLETE["runbook_sha256"], "--from-backup shop-20261121"):
+        assert whole in text, whole
+    assert long in text.replace("\n", ""), "a word that is longer than a line is parted, and loses nothing"
+
+
+def test_the_first_page_goes_on_with_the_worst_drill(run):
+    first = words(read(run / "report.pdf").pages[0])
+    assert "The disaster, and the proof" in first
+
+
 def test_run_json_is_attached_as_it_is(run):
     attached = read(run / "report.pdf").attachments
     assert attached["run.json"] == [(run / "run.json").read_bytes()]
@@ -65,7 +81,8 @@ def test_the_same_evidence_gives_the_same_bytes(run):
 
 def test_it_is_an_archive_document_with_the_run_s_date(run):
     held = (run / "report.pdf").read_bytes()
-    assert b"<pdfaid:part>3</pdfaid:part>" in held
+    for said in (b"<pdfaid:part>3</pdfaid:part>", b"<pdfaid:conformance>A<", b"<pdfuaid:part>1</pdfuaid:part>"):
+        assert said in held
     ended = json.loads((run / "run.json").read_text())["ended_utc"]
     stamp = read(run / "report.pdf").metadata.creation_date
     assert stamp.isoformat()[:19] == ended[:19]
