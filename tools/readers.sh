@@ -11,6 +11,7 @@ missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need chromium chromium
 need pdftotext poppler-utils
+need promtool prometheus
 need qpdf qpdf
 need xmllint libxml2-utils
 need node nodejs
@@ -48,9 +49,6 @@ try allure-2 from_npm allure-2 allure-commandline@2.46.1
 try allure-3 from_npm allure-3 allure@3.18.0
 try vnu from_npm vnu vnu-jar@26.9.27
 try axe from_npm axe axe-core@4.14.1
-
-promtool() { GOFLAGS='' GOBIN="$cache/promtool" go install github.com/prometheus/prometheus/cmd/promtool@v0.316.0; }
-try promtool promtool
 
 # junit-10.xsd of the Jenkins xUnit plugin is in no package of its own; pytest's source brings it along for its own tests.
 schemas() {

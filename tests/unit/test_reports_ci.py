@@ -90,7 +90,7 @@ def test_junit_is_well_formed_with_any_text(tmp_path):
     )
     found = [Problem(tmp_path / "x" / "record.json", "bro\x0bken")]
     root = ET.fromstring(render_junit(results_of([view], found, text)))  # noqa: S314 - written by us a moment ago
-    assert root.find(".//testcase").get("name") == "]]> --- <&\"'  壊れた"
+    assert root.find(".//testcase").get("name") == "]]> --- <&\"' \\ud800 壊れた"
 
 
 def test_of_two_attempts_the_worse_one_counts():
