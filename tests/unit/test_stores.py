@@ -388,3 +388,27 @@ def test_a_namespace_that_is_gone_is_missing_data_and_not_an_empty_ledger(api, c
     api.remove("/api/v1/namespaces", "shop")
     with pytest.raises(MissingData, match="shop"):
         config_maps.read()
+
+
+@pytest.mark.parametrize(
+    ("listed", "there", "said"),
+    [
+        ([0, 1], [0], r"lists 1 objects that are not there \(orders-00000002\) and hides 0 that are \(none\)"),
+        ([0], [0, 1], r"lists 0 objects that are not there \(none\) and hides 1 that are \(orders-00000002\)"),
+        ([1], [0], r"lists 1 .*orders-00000002.* hides 1 .*orders-00000001"),
+    ],
+)
+def test_a_list_that_contradicts_the_objects_themselves_is_no_data(api, config_maps, listed, there, said):
+    """What an API server does that ran on while etcd was restored under it."""
+    path = "/api/v1/namespaces/shop/configmaps"
+    for row in ROWS[:2]:
+        config_maps.append(row, 1.0)
+    every = [api.objects[path, f"orders-0000000{n}"] for n in (1, 2)]
+    for n in {0, 1} - set(there):
+        api.remove(path, every[n]["metadata"]["name"])
+    api.script.append(Answer(200, {}, api.objects["/api/v1/namespaces", "shop"]))
+    answer = {"kind": "ConfigMapList", "metadata": {"resourceVersion": "9"}, "items": [every[n] for n in listed]}
+    api.script.append(Answer(200, {}, answer))
+    with pytest.raises(WriteRefused, match=said):
+        config_maps.read()
+    assert [row.seq for row in config_maps.read()] == [n + 1 for n in there], "and the next list tells the truth"
