@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from drills.errors import UsageError
+from drills.texts import bounded
 
-_UNITS = {
-    "ms": 0.001, "millisecond": 0.001,
-    "s": 1.0, "sec": 1.0, "second": 1.0,
-    "m": 60.0, "min": 60.0, "minute": 60.0,
-    "h": 3600.0, "hr": 3600.0, "hour": 3600.0,
-    "d": 86400.0, "day": 86400.0,
+_WORDS = {
+    "millisecond": 0.001,
+    "sec": 1.0, "second": 1.0,
+    "min": 60.0, "minute": 60.0,
+    "hr": 3600.0, "hour": 3600.0,
+    "day": 86400.0,
 }  # fmt: skip
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
+_UNITS = {
+    "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0,
+    **_WORDS, **{f"{word}s": seconds for word, seconds in _WORDS.items()},
+}  # fmt: skip
+_PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*([a-z]+)", re.IGNORECASE)
 _ACCEPTED = "accepted: 90s, 5m, 1h30m, '15 minutes', a timedelta or a number of seconds, none of them negative"
 
 
@@ -50,18 +55,27 @@ def _from_seconds(value: float, field: str) -> timedelta:
 
 
 def _from_text(value: str, field: str) -> timedelta:
-    text = str(value).strip().lower()
+    text = str(value).strip()
+    shown = bounded(text, 80)
     parts = list(_PART.finditer(text))
     if not parts or _PART.sub("", text).replace(" ", ""):
-        raise UsageError(f"{field}: found {value!r}, {_ACCEPTED}")
+        raise UsageError(f"{field}: found {shown!r}, {_ACCEPTED}")
     seconds = 0.0
     for part in parts:
         number, unit = part.groups()
-        factor = _UNITS.get(unit) or _UNITS.get(unit.removesuffix("s"))
+        if unit == "M":
+            raise UsageError(
+                f"{field}: invalid value {shown!r}: M is minutes to one reader and months to another; "
+                f"expected {number} min or {number} months"
+            )
+        factor = _UNITS.get(unit.lower())
         if factor is None:
-            raise UsageError(f"{field}: found {value!r} with the unit {unit!r}, {_ACCEPTED}")
+            raise UsageError(f"{field}: found {shown!r} with the unit {unit!r}, {_ACCEPTED}")
         seconds += float(number) * factor
-    return _from_seconds(seconds, field)
+    length = _from_seconds(seconds, field)
+    if seconds > 0 and not length:
+        raise UsageError(f"{field}: invalid value {shown!r}: expected 0, or a microsecond at least")
+    return length
 
 
 @dataclass(frozen=True)

@@ -39,14 +39,16 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from drills.errors import UsageError
 from drills.objectives import Objective, parse_duration
+from drills.parsing import read_bytes, unreadable
 
 SCHEMA = "pytest-drills/plan/v1"
 FILE = "dr-plan.yaml"
 SCHEMA_FILE = Path(__file__).parent / "schemas" / "plan-v1.json"
 
+_LARGEST = 4 * 1024 * 1024  # bytes; the sample of everything that a plan can hold has 8 KB
 _DEEPEST = 20  # nesting; a plan needs 6, and PyYAML's recursion ends in a traceback near 300
-_DAYS = {"week": 7, "month": 30, "year": 365}
-_LONG = re.compile(r"(\d+(?:\.\d+)?)\s*(week|month|year)s?\b", re.IGNORECASE)
+_DAYS = {"w": 7, "week": 7, "month": 30, "year": 365}
+_LONG = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(?:(week|month|year)s?|(w))\b", re.IGNORECASE)
 # The longest each can be: a drill held on the same day of each quarter is never overdue by the calendar's shape.
 FREQUENCIES = {"daily": 1, "weekly": 7, "monthly": 31, "quarterly": 92, "half-yearly": 184, "yearly": 366}
 
@@ -84,7 +86,7 @@ def _text(value: object) -> str:
 
 
 def _days(match: re.Match[str]) -> str:
-    return f"{float(match[1]) * _DAYS[match[2].lower()]}d"
+    return f"{float(match[1]) * _DAYS[(match[2] or match[3]).lower()]:f}d"
 
 
 def _duration(value: object) -> timedelta:
@@ -96,7 +98,8 @@ def _duration(value: object) -> timedelta:
     try:
         return parse_duration(_LONG.sub(_days, value))
     except UsageError as error:
-        raise ValueError(accepted) from error
+        _, ambiguous, rest = str(error).partition("M is minutes")
+        raise ValueError(f"{ambiguous}{rest}" if ambiguous else accepted) from error
 
 
 def _interval(value: object) -> timedelta:
@@ -149,6 +152,9 @@ def _retention(value: object) -> Retention:
         return Retention()
     if match := re.fullmatch(r"([1-9][0-9]{0,5}) cop(?:y|ies)", text):
         return Retention(copies=int(match[1]))
+    if re.search(r"[0-9]\s*m\b", text):
+        # Barman and CloudNativePG read 3m as three months, and of two lengths of keeping the wrong one is found late.
+        raise ValueError("m is minutes to one reader and months to another; expected 3 months or 3 min")
     try:
         return Retention(_duration(value))
     except ValueError as error:
@@ -185,7 +191,7 @@ _CRON_WORDS = {
 def _schedule(value: object) -> Schedule:
     cron = _text(value)
     if cron.startswith("@every "):  # Velero's
-        return Schedule(cron, _duration(cron.removeprefix("@every ")))
+        return Schedule(cron, _go_duration(cron.removeprefix("@every ").strip()))
     fields = _CRON_WORDS.get(cron, cron).lower().split()
     if len(fields) != len(_CRON_FIELDS):
         raise ValueError(f"accepted: five fields of cron, {', '.join(_CRON_WORDS)}, or @every 1h")
@@ -193,20 +199,54 @@ def _schedule(value: object) -> Schedule:
         _cron_field(text, *known) for text, known in zip(fields, _CRON_FIELDS, strict=True)
     )
     weekdays |= {0} if 7 in weekdays else set()
-    either = "*" not in (fields[2], fields[4])  # cron's rule: both given, one of them is enough
+    of_day = sorted(60 * hour + minute for hour in hours for minute in minutes)
+    longest_day = max(
+        _longest_days(days, months, weekdays, either=either) for either in _readings(fields[2], fields[4])
+    )
+    over_night = longest_day * 24 * 60 + of_day[0] - of_day[-1]
+    return Schedule(cron, timedelta(minutes=max([over_night, *(b - a for a, b in pairwise(of_day))])))
+
+
+def _readings(in_month: str, in_week: str) -> set[bool]:
+    """Say how a day of the month and a day of the week go together: whether one of them is enough.
+
+    cron(8): where both are restricted, one is enough; where one is `*`, the other decides. But what counts as
+    restricted differs: to Debian's cron nothing that begins with a star is, to robfig/cron (Kubernetes, Velero) `*/2`
+    is and `*/1` is not, to others both are. So whatever has a star and is more than a star is read both ways, and the
+    longer time between two backups counts.
+    """
+    fields = [field.replace("?", "*") for field in (in_month, in_week)]  # Quartz's and Go's `?` is a star
+    if "*" in fields:
+        return {False}
+    return {True, False} if any("*" in field for field in fields) else {True}
+
+
+def _longest_days(days: set[int], months: set[int], weekdays: set[int], *, either: bool) -> int:
+    """Give the most days between two that a schedule names, in the calendar of this century."""
 
     def fires(day: date) -> bool:
         in_month, in_week = day.day in days, day.isoweekday() % 7 in weekdays
         return day.month in months and (in_month or in_week if either else in_month and in_week)
 
-    begin = date(2024, 1, 1)  # eight years hold every shape that the calendar has within this century
-    fired = [day for n in range(8 * 365 + 2) if fires(day := begin + timedelta(days=n))]
+    begin = date(2000, 1, 1)  # after 28 years the calendar repeats, weekdays included
+    fired = [day for n in range(56 * 365 + 14) if fires(day := begin + timedelta(days=n))]
     if not fired:
         raise ValueError("accepted: a day that the calendar has; this one never comes")
-    of_day = sorted(60 * hour + minute for hour in hours for minute in minutes)
-    longest_day = max((after - before).days for before, after in pairwise(fired))
-    over_night = longest_day * 24 * 60 + of_day[0] - of_day[-1]
-    return Schedule(cron, timedelta(minutes=max([over_night, *(b - a for a, b in pairwise(of_day))])))
+    return max((after - before).days for before, after in pairwise(fired))
+
+
+_GO_PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ns|us|µs|ms|s|m|h)")
+_GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _go_duration(text: str) -> timedelta:
+    """Read what robfig/cron, Velero's and Kubernetes', takes after `@every`: a duration as Go writes it."""
+    if not text or _GO_PART.sub("", text):
+        raise ValueError("accepted after @every: hours, minutes and seconds as Go writes them, such as 1h30m; no days")
+    length = sum(float(part[1]) * _GO_UNITS[part[2]] for part in _GO_PART.finditer(text))
+    if length < 1:
+        raise ValueError("accepted after @every: a second at least, which is the least that cron waits")
+    return timedelta(seconds=length)
 
 
 def _cron_field(text: str, name: str, low: int, high: int, words: Sequence[str]) -> set[int]:
@@ -624,8 +664,10 @@ def load(path: Path) -> Plan:
 
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, _LARGEST)
     except OSError as error:
+        if error.strerror is None:
+            raise UsageError(unreadable(path, error, f"a plan, {SCHEMA}")) from error
         raise UsageError(f"{path}: found it unreadable ({error.strerror}), accepted: a plan, {SCHEMA}") from error
     try:
         text = content.decode("utf-8-sig")
@@ -711,11 +753,12 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem="found an alias; accepted: each value written where it holds, so that a plan can be read",
-                problem_mark=mark,
-            )
+        for kind, anchor in (("alias", self.check_event(yaml.AliasEvent)), ("anchor", self.peek_event().anchor)):  # type: ignore[no-untyped-call]
+            if anchor:
+                raise yaml.MarkedYAMLError(
+                    problem=f"found an {kind}; accepted: each value written where it holds, so that a plan can be read",
+                    problem_mark=mark,
+                )
         if self.depth >= _DEEPEST:
             raise yaml.MarkedYAMLError(problem=f"found more than {_DEEPEST} levels of nesting", problem_mark=mark)
         self.depth += 1
@@ -821,6 +864,8 @@ def _check_references(found: _Found) -> None:
         "environment": groups.get("environment"),
     }  # None: nothing to check by; what is wrong with the objectives themselves has been told
     for drill, entry in _children(found.data, "drills"):
+        if never := _never_a_drill(drill):
+            found.add(("drills", drill), never, of_key=True)
         for name, known in accepted.items():
             value = _as_mapping(entry).get(name)
             listed = isinstance(value, list)
@@ -830,6 +875,19 @@ def _check_references(found: _Found) -> None:
                 at: Where = ("drills", drill, name, number) if listed else ("drills", drill, name)
                 offered = ", ".join(known) or "none, for the plan has none"
                 found.add(at, f"found {word!r}; accepted: {offered}{_nearest(word, known)}")
+
+
+def _never_a_drill(name: str) -> str:
+    """Say why no drill can have a name as it stands in the plan; empty if one can."""
+    # Plain words are a drill that is planned and has no test yet.
+    if not re.search(r"^test_|[\[\]?]|::|^(?=.*_)(?=.*[A-Z])\S*$", name):
+        return ""
+    proper = re.sub(r"[^\w*.-]+", "_", name.rpartition("::")[2].lower()).strip("_").removeprefix("test_")
+    return (
+        f"invalid value {name!r}, which no drill is called: expected a drill's name as `drills list` shows it, its "
+        "test's without test_, in small letters, with parameters appended by _, or a pattern with *"
+        + (f"; did you mean {proper!r}?" if proper else "")
+    )
 
 
 def _as_mapping(value: object) -> Mapping[str, object]:

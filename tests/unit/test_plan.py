@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from datetime import date, timedelta
 from pathlib import Path
@@ -216,6 +217,17 @@ def test_other_frequencies_are_refused(text):
         ("@daily", timedelta(days=1)),
         ("@yearly", timedelta(days=366)),
         ("@every 90m", timedelta(minutes=90)),
+        ("@every 1h30m0.5s", timedelta(seconds=5400.5)),
+        ("0 0 1 * ?", timedelta(days=31)),  # ? is a star, in Go's cron and in Quartz
+        ("0 0 ? * mon", timedelta(days=7)),
+        ("0 0 1 * */1", timedelta(days=31)),  # a star to Debian's cron and to Go's; to others every day
+        ("0 0 */1 * mon", timedelta(days=7)),
+        ("0 0 */2 * mon", timedelta(days=21)),  # Debian's cron: odd Mondays only; Go's: every second day or Monday
+        ("0 0 13 * */5", timedelta(days=336)),  # 13th on Sunday or Friday, or either of them
+        ("0 0 *,1 * mon", timedelta(days=7)),
+        ("0 0 1-31 * mon", timedelta(days=1)),  # no star: one of the two is enough, to every cron
+        ("0 0 1 * 0-6", timedelta(days=1)),
+        ("0 0 29 2 mon", timedelta(days=350)),
     ],
 )
 def test_a_schedule_promises_its_longest_gap(schedule, gap):
@@ -226,7 +238,9 @@ def test_a_schedule_promises_its_longest_gap(schedule, gap):
 @pytest.mark.parametrize(
     "schedule",
     ["60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "* * * *", "* * * * * *", "*/0 * * * *",
-     "5-1 * * * *", "a * * * *", "1,, * * * *", "0 0 30 2 *", "@often", "@every soon", "٣ * * * *", "", "-1 * * * *"],
+     "5-1 * * * *", "a * * * *", "1,, * * * *", "0 0 30 2 *", "@often", "@every soon", "٣ * * * *", "", "-1 * * * *",
+     "@every 1 month", "@every 1d", "@every 1 h", "@every -1h", "@every 0s", "@every 10ms", "@every", "@every 1h 30m",
+     "0 0 ?/0 * *", "0 0 L * *", "0 0 * * mon#1"],
 )  # fmt: skip
 def test_a_schedule_that_cron_would_not_take_is_refused(schedule):
     (problem,) = problems(MINIMAL + f"backups: {{b: {{schedule: '{schedule}', retention: 1 week}}}}\n")
@@ -248,6 +262,47 @@ def test_retention(text, expected):
 
 
 # --- what it refuses ---
+
+
+@pytest.mark.parametrize("text", ["3m", "6M", "3 m", "1h 3m", "12M", "1h3M"])
+def test_a_retention_that_two_tools_read_differently_is_refused(text):
+    """Barman's and CloudNativePG's m is months."""
+    (problem,) = problems(MINIMAL + f"backups: {{b: {{every: 1s, retention: {text}}}}}\n")
+    assert problem.startswith(f"5:37: backups.b.retention: found '{text}'")
+    assert "is minutes to one reader and months to another; expected " in problem
+
+
+@pytest.mark.parametrize("text", ["6M", "1h6M", "1hs", "5ms1hs", "0.0000000001s", "9" * 400 + "d", "1e3s", "٣s"])
+def test_a_duration_that_is_ambiguous_or_none_is_refused(text):
+    (problem,) = problems(MINIMAL.replace("rto: 1h", f"rto: {text}"))
+    assert problem.startswith("3:27: objectives.g.c.rto: found")
+    assert "accepted: a number with its unit" in problem or "M is minutes to one reader" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("test_etcd_wiped", "etcd_wiped"), ("restored[a]", "restored_a"), ("restored[A-1]", "restored_a-1"),
+        ("test_x.py::test_restored[a]", "restored_a"), ("restored_?", "restored"), ("Restored_A", "restored_a"),
+    ],
+)  # fmt: skip
+def test_an_entry_that_no_drill_can_have_is_refused(name, offered):
+    (problem,) = problems(MINIMAL.replace("{d: {", f"{{'{name}': {{"))
+    assert f"drills.{name}: invalid value '{name}', which no drill is called: expected a drill's name" in problem
+    assert problem.endswith(f"did you mean {offered!r}?")
+
+
+@pytest.mark.parametrize(
+    "name", ["etcd_wiped", "etcd_*", "whole cluster is lost", "*", "RDS fails", "数据库", "x.repeat-1"]
+)
+def test_an_entry_that_a_drill_can_have_and_a_planned_one_in_words_are_taken(name):
+    assert list(parse(MINIMAL.replace("{d: {", f"{{'{name}': {{")).drills) == [name]
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "dr-plan.yaml")
+    with pytest.raises(UsageError, match=r"invalid value a named pipe: expected a regular file"):
+        plan.load(tmp_path / "dr-plan.yaml")
 
 
 @pytest.mark.parametrize(
@@ -306,8 +361,10 @@ def test_what_is_wrong_is_named_with_its_place(old, new, said):
         ("a: b: c\n", "1:5: not YAML: mapping values are not allowed here"),
         ("a: 1\n\tb: 2\n", "2:1: not YAML"),
         ("a: 1\n--- \nb: 2\n", "2:1: not YAML"),
-        ("a: &x 1\nb: *x\n", "2:4: not YAML: found an alias"),
-        ("a: &x [*x]\n", "1:8: not YAML: found an alias"),
+        ("a: &x 1\nb: *x\n", "1:4: not YAML: found an anchor"),
+        ("a: &x [*x]\n", "1:4: not YAML: found an anchor"),
+        ("a: *x\n", "1:4: not YAML: found an alias"),
+        ("a: 1\nb: {c: &unused [1]}\n", "2:8: not YAML: found an anchor"),
         ("a: " + "[" * 1000, "1:23: not YAML: found more than 20 levels of nesting"),
         ("a: 1\nb: \x00\n", "2:4: found the character"),
         ('a: "\\UFFFFFFFF"\n', "not YAML"),
