@@ -29,13 +29,14 @@ from drills.errors import (
     WaitTimeout,
     WriteRefused,
 )
+from drills.failures import RECOVERY
 from drills.history import SCHEMA, History
 from drills.ledger import Row, Writer
-from drills.measures import Losses
+from drills.measures import LASTING_RECEIPTS, Losses
 from drills.objectives import Objective, parse_duration
 from drills.probes import Probe, Sampler
 from drills.redaction import kept
-from drills.verdicts import Failure, Judgement, judge
+from drills.verdicts import Failure, Judgement, judge, measure
 from drills.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ FOREVER = timedelta.max
 
 _LONGEST_WAIT_S = 1800.0
 _SHORTEST_WAIT_S = 60.0
-_FRESH_RECEIPTS = 5
 _WALL_STEP_S = 0.5
 _LAST_LOOK_S = 2.0
 _LISTEN_EVERY_S = 0.25
@@ -92,6 +92,7 @@ class Drill:
         patience: how long after the fault a recovery is waited for where `disruption` does not say; see there.
         damage_patience: how long after the injection damage is waited for, whatever `disruption` says.
         phase_s: seconds of the steady state that are let pass before the fault, see `drills.repeats`; None for none.
+        disposable: volume claims, by name or as namespace/name, whose data may go: the plan says so.
 
     """
 
@@ -113,6 +114,7 @@ class Drill:
         patience: float | str | timedelta | None = None,
         damage_patience: float | str | timedelta | None = None,
         phase_s: float | None = None,
+        disposable: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.objective = objective
@@ -133,7 +135,9 @@ class Drill:
         self._phase_s = phase_s
         self._steady_within_s = 0.0
         self._sampler: Sampler | None = None
+        self._disposable = sorted(disposable)
         self._ledgers: list[tuple[Writer, Reader]] = []
+        self._claims: dict[str, list[str]] = {}
         self._issued_t: float | None = None
         self._damaged = False
         self._steps = 0
@@ -145,12 +149,14 @@ class Drill:
 
     # What a scenario does
 
-    def watch(self, writer: Writer, reader: Reader | None = None) -> None:
+    def watch(self, writer: Writer, reader: Reader | None = None, *, claims: Iterable[str] = ()) -> None:
         """Keep a ledger during the drill: written from `holds` on, read back and audited after recovery.
 
         Args:
             writer: writes the ledger and keeps the receipts.
             reader: where it is read back, if that is not the writer's own store.
+            claims: the volume claims that it lives on, by name or as namespace/name. A disaster that takes others is
+                INCONCLUSIVE about their data. None named: it counts for all of them.
 
         Raises:
             UsageError: after `holds`.
@@ -161,6 +167,7 @@ class Drill:
                 "watch: found after holds(), accepted: before it, so that the writes run from the steady state on"
             )
         self._ledgers.append((writer, reader or writer.store))
+        self._claims[writer.name] = sorted(claims)
 
     def holds(self, *probes: Probe, within: float | str | timedelta = 60.0) -> None:
         """Show the steady state, and sample it from now to the end of the drill.
@@ -188,14 +195,10 @@ class Drill:
             self._sampler = Sampler(probes, self.history, self.clock, need=self._need_stable)
             self._sampler.start()
             for writer, _ in self._ledgers:
+                self.history.record("ledger", ledger=writer.name, claims=self._claims[writer.name])
                 writer.start()
             self._wait_until_steady()
-            for writer, _ in self._ledgers:
-                try:
-                    writer.wait_for_receipts(_FRESH_RECEIPTS, self._steady_within_s)
-                except WaitTimeout as error:
-                    raise NotSteady(f"not steady before the fault: {error}") from error
-            self.phase("steady")
+            self.phase("steady", need=self._need_steady)
 
     @contextmanager
     def disruption(
@@ -228,6 +231,7 @@ class Drill:
             self._wait_until_steady()
             self._let_phase_pass()
             self._refuse_old_damage(fault)
+            self._wait_until_steady()  # looking for old damage took its time, and the service may have gone away in it
         try:
             self._issue(fault)
             self._wait_for_damage(fault, damage_s)
@@ -272,6 +276,7 @@ class Drill:
             self._wait_until_steady()
             self._let_phase_pass()
             self._refuse_old_damage(copy)
+            self._wait_until_steady()
         at = self.history.clock.now()
         self._issued_t = self.history.seconds(at.monotonic)
         self._record_fault(copy, "issued", at=at, purpose="validation", left_out=self.leaves_out("fault"))
@@ -290,6 +295,10 @@ class Drill:
     def recovery(self, title: str, by: str = "harness") -> Iterator[None]:
         """Run the procedure under test; the damage must have been seen.
 
+        Whatever is raised inside it is a recovery that failed, and the drill MISSED: a client's exception as much as a
+        ProcedureFailed. Excepted are EnvironmentFailed, Inconclusive, what only ends the test (a time limit, Ctrl-C),
+        and a bug that the traceback shows to lie in the harness's own code.
+
         Args:
             title: the procedure, in words.
             by: who acts: harness, human or kubernetes.
@@ -298,7 +307,7 @@ class Drill:
         if not self._damaged:
             raise UsageError("recovery: found before any damage was observed, accepted: inside disruption()")
         self.phase("recovering", title=title, by=by)
-        with self._noting_failure():
+        with self._noting_failure(RECOVERY):
             yield
 
     @contextmanager
@@ -419,20 +428,25 @@ class Drill:
     def always_held(self, probe: Probe) -> None:
         """Check that a probe had not one bad reading from the steady state on.
 
-        Readings from before it tell of the start, not of the disaster.
+        Readings from before it tell of the start, not of the disaster; those after `stable` of the harness, which heals
+        its own fault.
         """
         steady = measures.phase_at(self.history, "steady")
+        end = measures.measured_until(self.history)
         readings = [
             event.fields
             for event in self.history.events("reading")
             if event.fields["probe"] == probe.name and steady is not None and event.fields["sent"] >= steady
+            if end is None or event.fields["sent"] <= end
         ]
         bad = [fields for fields in readings if not fields["ok"]]
         got = f"{len(bad)} bad of {len(readings)}" + (f", first: {bad[0]['why']}" if bad else "")
         self.check(f"{probe.name}, all the time", bool(readings) and not bad, "no bad reading", got)
 
     def backup(self, kind: str, name: str, taken: Instant | datetime | None = None, **identity: object) -> None:
-        """Note a recovery point on offer.
+        """Note a recovery point on offer: what was acknowledged before it must be back, whatever the RPO.
+
+        Of several that were noted before the fault the oldest is held to that, because a newer one may be spoilt.
 
         Args:
             kind: velero, etcd-snapshot, pg_basebackup ...
@@ -474,14 +488,20 @@ class Drill:
 
     @property
     def rta(self) -> timedelta:
-        """Recovery time achieved; FOREVER if the service never came back for good."""
-        achieved = measures.recovery_time(self.history)
+        """Recovery time achieved: until answers, and writes where a ledger is watched, were back.
+
+        FOREVER if the service never came back for good, or the damage was never proven.
+        """
+        achieved = measure(self.history).recovery
         return FOREVER if achieved is None else timedelta(seconds=achieved.rta_s)
 
     @property
     def rpa(self) -> timedelta:
-        """Recovery point achieved; FOREVER if no ledger was read back."""
-        achieved = measures.recovery_point(self.history)
+        """Recovery point achieved; FOREVER if no ledger was read back, or the damage was never proven.
+
+        A lower bound where the oldest write that is missing is its ledger's first one; such a drill is never MET.
+        """
+        achieved = measure(self.history).rpa_s
         return FOREVER if achieved is None else timedelta(seconds=achieved)
 
     @property
@@ -491,8 +511,8 @@ class Drill:
 
     @property
     def judgement(self) -> Judgement:
-        """The verdict so far, with its reason."""
-        return judge(self.history, self.objective, self.failure)
+        """The verdict so far, with its reason; final once the drill is closed."""
+        return judge(self.history, self.objective, self.failure, running=not self._closed)
 
     # What the harness does
 
@@ -505,9 +525,15 @@ class Drill:
         self._notice_wall_step()
         self.history.record("phase", at=at, name=name, **fields)
 
-    def failed(self, error: BaseException) -> None:
-        """Keep the first failure, which is the one that is judged; later ones are noted. Works after `close` too."""
-        failure = Failure.of(error)
+    def failed(self, error: BaseException, during: str = "") -> None:
+        """Keep the first failure, which is the one that is judged; later ones are noted. Works after `close` too.
+
+        Args:
+            error: what was raised.
+            during: `failures.RECOVERY` if the procedure under test raised it.
+
+        """
+        failure = Failure.of(error, during)
         if self.failure == failure:
             return  # the same one, on its way out through several contexts
         if self.failure is None:
@@ -557,11 +583,11 @@ class Drill:
         return path
 
     @contextmanager
-    def _noting_failure(self) -> Iterator[None]:
+    def _noting_failure(self, during: str = "") -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            self.failed(error)
+            self.failed(error, during)
             raise
 
     def _notice_wall_step(self) -> None:
@@ -598,7 +624,12 @@ class Drill:
         deadline = self.clock.monotonic() + self._steady_within_s
         for name in self._users():
             try:
-                self._sampling.wait_for_good(name, self._need_steady, max(0.0, deadline - self.clock.monotonic()))
+                self._sampling.wait_for_good(name, self._need_steady, self._left(deadline))
+            except WaitTimeout as error:
+                raise NotSteady(f"not steady before the fault: {error}") from error
+        for writer, _ in self._ledgers:
+            try:
+                writer.wait_until_taking(LASTING_RECEIPTS, self._left(deadline))
             except WaitTimeout as error:
                 raise NotSteady(f"not steady before the fault: {error}") from error
 
@@ -626,7 +657,9 @@ class Drill:
         # Before the injection, not after it: the RTA may be over-stated by what injecting takes, never under-stated.
         at = self.history.clock.now()
         self._issued_t = self.history.seconds(at.monotonic)
-        self._record_fault(fault, "issued", at=at, left_out=skipped)
+        self._record_fault(
+            fault, "issued", at=at, left_out=skipped, claims=sorted(fault.claims), disposable=self._disposable
+        )
         self.phase("disrupted", at=at)
         if not skipped:
             fault.inject()
@@ -690,6 +723,7 @@ class Drill:
                 recovery = measures.recovery_time(self.history, until=stable)
                 if recovery is not None:
                     break
+                self._write_again(deadline)
         except WaitTimeout as error:
             self._look_once_more()
             raise NotRecovered(
@@ -729,9 +763,15 @@ class Drill:
     def _stop_writers(self, deadline: float) -> None:
         for writer, _ in self._ledgers:
             if writer.running:
-                writer.wait_for_receipts(_FRESH_RECEIPTS, self._left(deadline))
+                writer.wait_for_receipts(LASTING_RECEIPTS, self._left(deadline))
         for writer, _ in self._ledgers:
             writer.stop()
+
+    def _write_again(self, deadline: float) -> None:
+        """See once more whether writes are taken, where the last one before the writer stopped was refused."""
+        for writer, _ in self._ledgers:
+            if not writer.is_taking(1):
+                writer.append_once(LASTING_RECEIPTS, self._left(deadline))
 
     def _read_back(self, deadline: float, readers: Sequence[Reader] = ()) -> None:
         for (writer, own), other in zip_longest(self._ledgers, readers):

@@ -7,6 +7,7 @@
      |   +- NotSteady
      |   +- FaultHadNoEffect
      |   +- MeasuringBroke
+     |   +- CutOff
      +- NotRecovered          verdict MISSED
      +- NotDetected           verdict MISSED
      +- ProcedureFailed       verdict MISSED
@@ -49,6 +50,10 @@ class FaultHadNoEffect(Inconclusive):
 
 class MeasuringBroke(Inconclusive):
     """A probe, a writer or the history failed, so that the figures have holes."""
+
+
+class CutOff(Inconclusive):
+    """Something ended the test before the service was back or given up: a time limit, a signal, a person."""
 
 
 class NotRecovered(DrillError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -188,6 +189,38 @@ class Writer:
         self._raise_failure()
         if not done:
             raise WaitTimeout(f"ledger {self.name!r}: {n} acknowledged rows", self._last, within_s)
+
+    def wait_until_taking(self, n: int, within_s: float) -> None:
+        """Wait until the last `n` rows, those up to now included, were all acknowledged.
+
+        Raises:
+            WaitTimeout: if they are not by then; says what the store answered last.
+            MeasuringBroke: if the writer has died.
+
+        """
+        with self._progress:
+            done = self._progress.wait_for(lambda: self._in_a_row >= n or self._failure is not None, within_s)
+        self._raise_failure()
+        if not done:
+            raise WaitTimeout(f"ledger {self.name!r}: {n} acknowledged rows", self._last, within_s)
+
+    def is_taking(self, n: int) -> bool:
+        """Whether the last `n` rows were all acknowledged."""
+        with self._progress:
+            return self._in_a_row >= n
+
+    def kept(self, rows: Iterable[Row], up_to: int) -> int:
+        """Count how many of the first `up_to` rows that were acknowledged are among these.
+
+        Not of the first `up_to` numbers: a row that was refused keeps its number, and may be missing.
+
+        Args:
+            rows: what was found in the ledger.
+            up_to: how many of the acknowledged rows, in the order of their numbers.
+
+        """
+        receipts = (e.fields["seq"] for e in self._history.events("receipt") if e.fields["ledger"] == self.name)
+        return len(set(sorted(receipts)[:up_to]) & {row.seq for row in rows})
 
     def _run(self) -> None:
         due = self._clock.monotonic()

@@ -30,7 +30,7 @@ from drills import precedence, web
 from drills.clock import Clock
 from drills.errors import BadReading, MeasuringBroke, UsageError, WaitTimeout
 from drills.history import History
-from drills.measures import Reading
+from drills.recovery import Reading
 
 _BEAT_S = 0.01
 _STOP_GRACE_S = 15.0  # psycopg waits up to 10 s for a server that hangs when a query is cancelled

@@ -23,7 +23,7 @@ from drills.history import History
 from drills.measures import Losses
 from drills.objectives import Objective, parse_duration
 from drills.redaction import SECRETS
-from drills.verdicts import Achieved, Failure, judge
+from drills.verdicts import Achieved, Failure, failure_in, judge
 
 SCHEMA = "pytest-drills/record/v1"
 SCHEMA_FILE = schema.DIRECTORY / "record-v1.json"
@@ -36,6 +36,7 @@ _FACTS: Mapping[str, Any] = {
     "runbook_sha256": None,
     "expected_steps": [],
     "meta": {},
+    "planned_point": None,
 }
 
 
@@ -61,11 +62,11 @@ def build(
         scenario: the file that describes it.
         runbook: the procedure under test.
         sabotage: what was left out on purpose.
-        failure: the first exception that disturbed the drill.
+        failure: the first exception that disturbed the drill; by default the one that the history has.
         facts: what no event holds: environment, tier, controls, harness, plan, meta, and anything else worth keeping.
 
     """
-    failure = Failure.of(failure) if isinstance(failure, BaseException) else failure
+    failure = Failure.of(failure) if isinstance(failure, BaseException) else failure or failure_in(history)
     left_out = sorted(sabotage)
     static = {
         **_FACTS,
@@ -93,7 +94,8 @@ def rejudge(record: Mapping[str, Any], history: History) -> dict[str, Any]:
         None if promised[key] is None else parse_duration(promised[key], key) for key in ("rto_s", "rpo_s", "mtd_s")
     )
     objective = Objective(rto, rpo, mtd, promised["source"])
-    failure = Failure.from_record(record.get("failure")) or _failure_in(history)
+    # The history first, which nobody changes; only what came when it was closed is in the record alone.
+    failure = failure_in(history) or Failure.from_record(record.get("failure"))
     measured = _measured(history, objective, failure, record)
     again = {**record, "failure": failure.as_record() if failure else None} | measured
     return dict(texts.fit(again, SECRETS.clean))
@@ -172,10 +174,6 @@ def _objective(objective: Objective) -> dict[str, Any]:
     }
 
 
-def _failure_in(history: History) -> Failure | None:
-    return next((Failure.from_record(event.fields) for event in history.events("failed")), None)
-
-
 def _measured(
     history: History, objective: Objective, failure: Failure | None, known: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -247,6 +245,8 @@ def _fault(history: History) -> dict[str, Any] | None:
         "issued_utc": issued.utc,
         "proof": proof,
         "healed": any(event.fields["state"] == "healed" for event in history.events("fault")),
+        "claims": list(issued.fields.get("claims", [])),
+        "disposable": list(issued.fields.get("disposable", [])),
     }
 
 
@@ -278,23 +278,26 @@ def _backup(history: History) -> dict[str, Any] | None:
 
 
 def _achieved(achieved: Achieved) -> dict[str, Any]:
-    lost = achieved.losses
-    recovery, writes_back = achieved.recovery, achieved.writes_back
+    lost, point = achieved.losses, achieved.point
+    recovery, answers, writes_back = achieved.recovery, achieved.answers, achieved.writes_back
     return {
         "rta_s": recovery.rta_s if recovery else None,
         "rta_low_s": recovery.low_s if recovery else None,
         "rta_high_s": recovery.high_s if recovery else None,
-        "rpa_s": achieved.rpa_s,
+        "rpa_s": point.rpa_s if point else None,
+        "rpa_at_least": point.at_least if point else None,
+        "writes_stopped_s": point.stopped_s if point else None,
         "downtime_s": achieved.downtime.value,
         "downtime_low_s": achieved.downtime.low,
         "downtime_high_s": achieved.downtime.high,
+        "answers_back_s": answers.rta_s if answers else None,
         "writes_back_s": writes_back.rta_s if writes_back else None,
         "writes": {
             "acknowledged": lost.acknowledged,
-            "lost": len(lost.lost),
-            "corrupted": len(lost.corrupted),
-            "duplicated": len(lost.duplicated),
-            "resurrected": len(lost.resurrected),
+            **{
+                name: len(getattr(lost, name)) if _is_known(lost) else None
+                for name in ("lost", "corrupted", "duplicated", "resurrected")
+            },
             "unknown": lost.unknown,
         },
     }
@@ -303,12 +306,24 @@ def _achieved(achieved: Achieved) -> dict[str, Any]:
 def _losses(losses: Losses) -> dict[str, Any]:
     return {
         "read": losses.read,
-        "lost": _ranges(losses.lost),
-        "corrupted": _ranges(losses.corrupted),
-        "duplicated": _ranges(losses.duplicated),
-        "resurrected": _ranges(losses.resurrected),
-        "lost_after_restore": _ranges(losses.lost_after_restore),
+        **{
+            name: _ranges(getattr(losses, name)) if _is_known(losses) else None
+            for name in (
+                "lost",
+                "corrupted",
+                "duplicated",
+                "resurrected",
+                "lost_after_restore",
+                "undone_after_restore",
+                "lost_before_backup",
+            )
+        },
     }
+
+
+def _is_known(losses: Losses) -> bool:
+    """Whether anything is known of what was lost: the data was read back, or none was acknowledged that could be."""
+    return losses.read or not losses.acknowledged
 
 
 def _ranges(numbers: list[int]) -> list[list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import ClassVar
 
@@ -43,6 +44,8 @@ class Fault(ABC):
         names: every name that it can have, where that is decided when it is made.
         target: what it happens to, such as "namespace/shop".
         blast_radius: how far it reaches; what exceeds a namespace needs a named opt-in on a cluster of the team's own.
+        claims: the volume claims, as namespace/name, whose data goes with what it breaks. A drill in which no ledger
+            watches that data is INCONCLUSIVE, unless the plan calls the volume disposable.
 
     """
 
@@ -50,6 +53,7 @@ class Fault(ABC):
     names: ClassVar[tuple[str, ...]] = ()
     target: str
     blast_radius: BlastRadius
+    claims: Sequence[str] = ()
 
     @abstractmethod
     def inject(self) -> None:

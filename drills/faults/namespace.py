@@ -17,6 +17,11 @@ class Contents:
     claims: dict[str, str]
     volumes: dict[str, str]
     pods: dict[str, str]
+    bound: tuple[str, ...] = ()
+
+    def lost(self, namespace: str) -> list[str]:
+        """Name the claims that have a volume, and so data to lose, as namespace/name."""
+        return [f"{namespace}/{claim}" for claim in sorted(self.bound)]
 
 
 class NamespaceDeleted(Fault):
@@ -41,6 +46,7 @@ class NamespaceDeleted(Fault):
         """
         self.target = f"namespace/{namespace}"
         self.before = before
+        self.claims = before.lost(namespace)
         self._kube = kube
         self._namespace = namespace
 
@@ -103,8 +109,10 @@ def namespace_deleted(kube: Kube, namespace: str) -> NamespaceDeleted:
         if ((volume.get("spec") or {}).get("claimRef") or {}).get("uid") in bound
     ]
     pods = kube.list("Pod", namespace)
+    with_volume = {((volume.get("spec") or {}).get("claimRef") or {}).get("uid") for volume in volumes}
     before = Contents(
         uid=found["metadata"]["uid"],
+        bound=tuple(claim["metadata"]["name"] for claim in claims if claim["metadata"]["uid"] in with_volume),
         **{
             kind: {one["metadata"]["name"]: one["metadata"]["uid"] for one in objects}
             for kind, objects in (("claims", claims), ("volumes", volumes), ("pods", pods))

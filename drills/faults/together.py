@@ -21,6 +21,7 @@ class Together(Fault):
         self.name = " and ".join(fault.name for fault in faults)
         self.target = ", ".join(fault.target for fault in faults)
         self.blast_radius = max((fault.blast_radius for fault in faults), key=lambda radius: radius.rank)
+        self.claims = sorted({claim for fault in faults for claim in fault.claims})
         self._faults = faults
         self._injected = False
 

@@ -34,6 +34,7 @@ class VolumeRuined(Fault):
         """
         self.name = "volume overwritten" if overwrite else "volume emptied"
         self.target = f"volume of claim/{claim} on {node.name}"
+        self.claims = (claim,)
         self._node = node
         self._path = path
         self._overwrite = overwrite

@@ -87,7 +87,9 @@ def tell(story: Story, path: Path | None = None) -> History:
     zero = story.steady_s
     recovered = story.bad_until_s is not None
     back = story.bad_until_s or 0.0
-    end = zero + back + story.after_s if recovered else zero + 30.0
+    worked = story.procedure_s + 0.02 + sum(took for _, _, took, _ in story.steps)
+    # No drill is stable while its procedure still runs.
+    end = zero + max(back, worked) + story.after_s if recovered else zero + 30.0
 
     def add(t: float, kind: str, **fields: Any) -> None:
         events.append((t, kind, fields))

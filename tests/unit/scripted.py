@@ -82,12 +82,19 @@ class Script:
 
 
 def told(down: tuple[float, float] | None = (10.1, 14.0), lost: int = 0, end: float = 20.0) -> Script:
-    """A whole drill: steady, fault at 10 s, down for a while, back; `lost` of the last rows before it are missing."""
+    """A whole drill: steady, fault at 10 s, down for a while, back; `lost` of the last rows before it are missing.
+
+    Row 100 is refused while the service is down, and rows 101 to 106 are acknowledged afterwards.
+    """
+    back = 10.02 if down is None else down[1] + 0.0005
     script = Script()
     script.probe()
     script.readings(end, () if down is None else (down,))
     script.phase("steady", 5.0)
     rows = [script.write(seq, 0.1 * seq, acknowledged=True) for seq in range(1, 100)]
+    if down is not None:
+        script.write(100, down[0] + 0.05, acknowledged=False)
+    after = [script.write(101 + place, back + 0.01 * place) for place in range(6)]
     script.fault()
     script.event("detected", 10.6, by="alert")
     script.phase("detected", 10.6)
@@ -95,7 +102,7 @@ def told(down: tuple[float, float] | None = (10.1, 14.0), lost: int = 0, end: fl
     script.event("step", 11.0, id=1, name="restore", command="restore it", by="harness", state="started", detail="")
     script.event("step", 13.0, id=1, name="restore", command="restore it", by="harness", state="ended", detail="")
     script.phase("restored", 10.0 if down is None else down[1] + 0.002)
-    script.read_back(end - 0.5, rows[: len(rows) - lost])
+    script.read_back(end - 0.5, [*rows[: len(rows) - lost], *after])
     script.phase("verified", end - 0.4)
     script.phase("stable", end - 0.2)
     script.phase("ended", end)

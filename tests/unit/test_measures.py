@@ -162,14 +162,21 @@ def test_every_probe_of_the_users_must_be_back_and_the_last_one_counts():
     assert measures.recovery_time(script.history) is None
 
 
-def test_what_comes_after_stable_is_downtime_but_no_recovery():
+def test_what_comes_after_stable_counts_for_nothing():
     script = Script()
     script.probe()
     script.readings(30.0, ((10.1, 12.0), (20.0, 21.0)))
     script.fault()
     script.phase("stable", 15.0)
     assert measures.recovery_time(script.history).rta_s == 2.002
-    assert measures.downtime(script.history).value == pytest.approx(1.902 + 1.002)
+    assert measures.downtime(script.history).value == pytest.approx(1.902)
+    script.write(1, 9.0)
+    script.write(2, 12.5)
+    script.read_back(14.0, list(script._written["orders"].values()))
+    before = measures.losses(script.history), measures.writes_back(script.history)
+    script.write(3, 20.5, acknowledged=False)
+    script.read_back(22.0, [])
+    assert (measures.losses(script.history).lost, measures.writes_back(script.history)) == ([], before[1])
 
 
 def test_a_service_that_only_came_back_when_the_harness_healed_its_fault_did_not_recover():
@@ -179,7 +186,7 @@ def test_a_service_that_only_came_back_when_the_harness_healed_its_fault_did_not
     script.fault()
     script.event("failed", 19.9, kinds=["NotRecovered"], message="not back")
     assert measures.recovery_time(script.history) is None
-    assert measures.downtime(script.history).value == pytest.approx(9.902)
+    assert measures.downtime(script.history).value == pytest.approx(9.8)
 
 
 def test_an_outage_that_never_ended_counts_up_to_its_last_bad_reading():
@@ -344,12 +351,165 @@ def test_several_ledgers_count_together():
 def test_writes_are_back_with_the_first_receipt_after_the_last_refusal():
     script, _ = three_rows()
     script.write(4, 99.0, acknowledged=False)  # before the fault
-    assert measures.writes_back(script.history) == measures.RecoveryTime(0.0, 0.0, 0.0)
+    assert measures.writes_back(script.history) is None, "no write was acknowledged after the fault"
     for seq, acknowledged in ((5, False), (6, True), (7, False), (8, True)):
         script.write(seq, 100.0 + seq, acknowledged=acknowledged)
     assert measures.writes_back(script.history) == measures.RecoveryTime(8.001, 7.0, 8.001)
+    assert measures.writes_in_a_row(script.history, "orders") == 1
     script.write(9, 109.0, acknowledged=False)
     assert measures.writes_back(script.history) is None
+    assert measures.writes_in_a_row(script.history, "orders") == 0
+
+
+def test_writes_that_were_never_refused_may_have_been_away_between_two_receipts():
+    script, _ = three_rows()
+    for seq, t in ((4, 99.9), (5, 100.4), (6, 100.5)):
+        script.write(seq, t)
+    assert measures.writes_back(script.history) == measures.RecoveryTime(0.0, 0.0, 0.501)
+
+
+def back_at_12():
+    """Steady from the start, away from 10.1 s to 12 s after a fault at 10 s; the drill is stable at 19 s."""
+    script = Script()
+    script.probe()
+    script.readings(20.0, ((10.1, 12.0),))
+    script.fault()
+    script.phase("stable", 19.0)
+    return script
+
+
+def test_recovery_is_the_later_of_answers_and_writes():
+    script = back_at_12()
+    script.read_back(18.0, [script.write(1, 9.0), script.write(2, 9.99), script.write(3, 11.0)])
+    assert measures.recovery_time(script.history) == measures.answers_back(script.history)
+    script = back_at_12()
+    rows = [script.write(1, 9.0)]
+    script.write(2, 14.0, acknowledged=False)
+    script.read_back(18.0, [*rows, script.write(3, 15.0)])
+    assert measures.answers_back(script.history).rta_s == 2.002
+    assert measures.recovery_time(script.history) == measures.RecoveryTime(5.001, 4.0, 5.001)
+
+
+@pytest.mark.parametrize(
+    ("acknowledged_until", "stopped", "rpa"),
+    [
+        (9.9, 0.0, 1.499),  # the service stopped with the fault
+        (14.0, 4.001, 5.5),  # it served on for 4 s, and lost that too
+    ],
+)
+def test_the_recovery_point_counts_back_from_when_the_service_stopped_acknowledging(acknowledged_until, stopped, rpa):
+    script = Script()
+    script.probe()
+    script.readings(30.0, ((acknowledged_until + 0.1, 20.0),))
+    script.fault()
+    script.phase("stable", 29.0)
+    kept = [script.write(1, 8.0)]
+    for seq in range(2, 100):
+        if (t := 8.0 + 0.5 * (seq - 1)) > acknowledged_until:
+            break
+        kept += [script.write(seq, t)] if t < 8.4 else []
+        if t >= 8.4:
+            script.write(seq, t)
+    script.write(90, acknowledged_until + 0.2, acknowledged=False)
+    kept += [script.write(91, 21.0)]
+    script.read_back(28.0, kept)
+    found = measures.point(script.history)
+    assert (found.stopped_s, found.rpa_s) == (pytest.approx(stopped), pytest.approx(rpa))
+    assert not found.at_least
+
+
+def test_a_service_that_flapped_lost_what_it_acknowledged_in_between_as_well():
+    script = Script()
+    script.probe()
+    script.readings(30.0, ((10.5, 11.0), (14.0, 20.0)))
+    script.fault()
+    script.phase("stable", 29.0)
+    kept = [script.write(1, 8.0)]
+    script.write(2, 9.0)
+    script.write(3, 10.6, acknowledged=False)
+    script.write(4, 13.0)  # acknowledged in between, and gone
+    script.write(5, 14.5, acknowledged=False)
+    script.read_back(28.0, [*kept, script.write(6, 21.0)])
+    found = measures.point(script.history)
+    assert (found.stopped_s, found.rpa_s) == (pytest.approx(3.001), pytest.approx(4.0))
+    assert measures.losses(script.history).lost_after_restore == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "at_least", "none_survived"),
+    [([1, 2, 3], False, False), ([1, 2], False, False), ([2, 3], True, False), ([], True, True), ([4], True, True)],
+)
+def test_without_anything_older_than_the_oldest_missing_write_the_recovery_point_is_a_lower_bound(
+    kept, at_least, none_survived
+):
+    script, rows = three_rows()
+    rows.append(script.write(4, 150.0))
+    script.read_back(200.0, [row for row in rows if row.seq in kept])
+    losses = measures.losses(script.history)
+    assert (losses.is_oldest_unknown, losses.none_survived) == (at_least, none_survived)
+    assert measures.point(script.history).at_least is at_least
+
+
+def test_a_first_row_that_was_deleted_is_not_missing():
+    script, (_, two, three) = three_rows()
+    script.event("deleted", 50.0, ledger="orders", seq=1)
+    script.read_back(200.0, [two, three])
+    assert not measures.losses(script.history).is_oldest_unknown
+    assert measures.point(script.history).rpa_s == 0.0
+
+
+def test_what_was_acknowledged_before_the_oldest_recovery_point_on_offer_must_be_back():
+    def held(*taken):
+        script, (_, two, three) = three_rows()
+        script.event("deleted", 1.5, ledger="orders", seq=3)
+        for t in taken:
+            script.event("backup", t, name="b", backup_kind="dump", taken_utc="", taken_t=t, identity={})
+        script.read_back(200.0, [two, three])
+        return measures.losses(script.history).lost_before_backup
+
+    assert held() == []
+    assert held(0.5) == []
+    assert held(1.2) == [1]
+    assert held(1.6, 90.0) == [1, 3], "a deletion that the backup holds is undone"
+    assert held(90.0, 0.5) == [], "of several the oldest: a newer one may be spoilt"
+    assert held(150.0) == [], "one that was taken after the fault holds what came back"
+
+
+def test_a_deletion_that_the_recovered_service_acknowledged_and_undid_is_counted_apart():
+    script, rows = three_rows()
+    script.phase("restored", 120.0)
+    script.event("deleted", 110.0, ledger="orders", seq=1)
+    script.event("deleted", 150.0, ledger="orders", seq=2)
+    script.read_back(200.0, rows)
+    losses = measures.losses(script.history)
+    assert (losses.resurrected, losses.undone_after_restore) == ([1, 2], [2])
+
+
+@pytest.mark.parametrize("ok", ["false", "true", 1, None])
+def test_only_true_is_a_good_reading(ok):
+    script = Script()
+    script.probe()
+    script.event("reading", 1.0, probe="shop", sent=0.9, answered=1.0, ok=ok, why="", via="")
+    assert [reading.ok for reading in measures.readings(script.history, "shop")] == [False]
+
+
+@pytest.mark.parametrize("need", [None, 0, -3, True, "60", 2.5])
+def test_a_probe_that_does_not_say_what_lasts_never_came_back(need):
+    script = Script()
+    script.event("probe", 0.0, probe="shop", need=need, role="user", interval_s=0.05, timeout_s=1.0, slow_after_s=0.5)
+    script.readings(20.0)
+    script.fault()
+    assert measures.recovery_time(script.history) is None
+
+
+def test_one_reading_told_many_times_is_one_reading():
+    script = Script()
+    script.probe(need=3)
+    script.readings(9.9)
+    script.fault()
+    for _ in range(5):
+        script.reading(10.1)
+    assert measures.recovery_time(script.history) is None
 
 
 # The rest of the record

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from drills import record
-from drills.errors import NotRecovered, UsageError
+from drills.errors import FaultHadNoEffect, NotRecovered, UsageError
 from drills.history import History
 from drills.objectives import Objective
 
@@ -38,6 +38,8 @@ def test_a_record_of_a_whole_drill():
         "issued_utc": "2026-01-01T00:00:10.000Z",
         "proof": ["it is gone"],
         "healed": False,
+        "claims": [],
+        "disposable": [],
     }
     assert one["procedure"]["name"] == "restore"
     assert one["procedure"]["steps"][0] | {"detail": ""} == {
@@ -51,14 +53,15 @@ def test_a_record_of_a_whole_drill():
     }
     achieved = one["achieved"]
     assert (achieved["rta_s"], achieved["rta_low_s"], achieved["rta_high_s"]) == (4.002, 3.95, 4.002)
-    assert (achieved["rpa_s"], achieved["downtime_s"], achieved["writes_back_s"]) == (0.299, 3.902, 0.0)
+    assert (achieved["rpa_s"], achieved["rpa_at_least"], achieved["writes_stopped_s"]) == (0.299, False, 0.0)
+    assert (achieved["downtime_s"], achieved["answers_back_s"], achieved["writes_back_s"]) == (3.902, 4.002, 4.0015)
     assert achieved["writes"] == {
-        "acknowledged": 99,
+        "acknowledged": 105,
         "lost": 3,
         "corrupted": 0,
         "duplicated": 0,
         "resurrected": 0,
-        "unknown": 0,
+        "unknown": 1,
     }
     assert one["losses"]["lost"] == [[97, 99]]
     assert one["verdict"] == "MET"
@@ -73,6 +76,36 @@ def test_a_record_of_a_drill_that_never_got_anywhere_is_valid_too():
     assert (one["fault"], one["backup"], one["probe"]) == (None, None, None)
     assert one["failure"]["kinds"][:2] == ["NotRecovered", "DrillError"]
     assert (one["sabotage"], one["evidence_only"]) == (["procedure"], True)
+
+
+def test_what_is_not_known_of_data_that_was_never_read_back_is_null():
+    events = [event for event in told(lost=3).history.events() if event.kind != "read_back"]
+    script = Script()
+    for event in events[1:]:
+        script.event(event.kind, event.t, **event.fields)
+    one = made(script)
+    assert record.validate(one) == []
+    assert one["losses"]["read"] is False
+    assert [one["losses"][key] for key in one["losses"] if key != "read"] == [None] * 7
+    writes = one["achieved"]["writes"]
+    assert [writes[key] for key in ("lost", "corrupted", "duplicated", "resurrected")] == [None] * 4
+    assert (writes["acknowledged"], writes["unknown"], one["achieved"]["rpa_s"]) == (105, 1, None)
+
+
+def test_there_is_no_recovery_time_for_a_fault_that_was_never_proven():
+    script = Script()
+    script.probe()
+    script.readings(20.0, ((10.1, 14.0),))
+    script.phase("steady", 5.0)
+    script.write(1, 6.0)
+    script.fault(proved=None)
+    script.write(2, 15.0)
+    script.read_back(19.0, [])
+    one = made(script, failure=FaultHadNoEffect("the drain did not end"))
+    achieved = one["achieved"]
+    names = ("rta_s", "rta_low_s", "rta_high_s", "rpa_s", "answers_back_s", "writes_back_s")
+    assert [achieved[name] for name in names] == [None] * 6
+    assert (one["verdict"], one["why"]) == ("INCONCLUSIVE", "the drain did not end")
 
 
 def test_the_last_backup_is_the_recovery_point_on_offer_and_its_age_no_rpo():
