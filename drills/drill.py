@@ -227,6 +227,7 @@ class Drill:
             raise UsageError("disruption: found a second one, accepted: one a drill")
         patience_s = self._patience_s(recovered_within)
         damage_s = parse_duration(self._damage_patience or damage_within, "damage_within").total_seconds()
+        fault.within_s = damage_s
         with self._noting_failure():
             self._wait_until_steady()
             self._let_phase_pass()
@@ -678,7 +679,10 @@ class Drill:
     def _wait_for_damage(self, fault: Fault, within_s: float) -> None:
         what = f"damage by {fault.name} to {fault.target}"
         try:
-            proof = wait_until(fault.proof, what=what, within_s=within_s, every_s=0.1, clock=self.clock)
+            proof = wait_until(
+                fault.proof, what=what, within_s=within_s, every_s=0.1, clock=self.clock,
+                describe=lambda _: fault.unproven or "nothing yet",
+            )  # fmt: skip
         except WaitTimeout as error:
             raise FaultHadNoEffect(f"no damage was observed: {error}") from error
         seen = self.history.clock.now()

@@ -46,6 +46,9 @@ class Fault(ABC):
         blast_radius: how far it reaches; what exceeds a namespace needs a named opt-in on a cluster of the team's own.
         claims: the volume claims, as namespace/name, whose data goes with what it breaks. A drill in which no ledger
             watches that data is INCONCLUSIVE, unless the plan calls the volume disposable.
+        unproven: why the last `proof` was empty, in a few words: what is still there, and what holds it. A fault that
+            keeps it up to date is told apart from one that does nothing.
+        within_s: how long the damage may take to show, in seconds, for an `inject` that waits for it; set by the drill.
 
     """
 
@@ -54,6 +57,8 @@ class Fault(ABC):
     target: str
     blast_radius: BlastRadius
     claims: Sequence[str] = ()
+    unproven: str = ""
+    within_s: float | None = None
 
     @abstractmethod
     def inject(self) -> None:

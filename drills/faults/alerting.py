@@ -6,6 +6,7 @@ from drills.errors import BadReading, UsageError
 from drills.faults import BlastRadius, Fault
 from drills.faults.backup import Limit
 from drills.kube import RIDDEN_OUT, Kube
+from drills.waiting import in_a_line
 
 ALERTMANAGER = "alertmanager"
 
@@ -51,9 +52,13 @@ class AlertmanagerScaledAway(Fault):
         try:
             pods = self._kube.list("Pod", self._namespace, labels=f"app={ALERTMANAGER}")
             age_s, allowed_s = self._heartbeat()
-        except _CANNOT_TELL:
+        except _CANNOT_TELL as trouble:
+            self.unproven = in_a_line(trouble)
             return []
         if pods or age_s <= allowed_s:
+            self.unproven = (
+                f"{len(pods)} pods are there; the last heartbeat was {age_s:.0f} s ago ({allowed_s:.0f} s allowed)"
+            )
             return []
         return [f"{self.target} has no pod", f"the last heartbeat was {age_s:.0f} s ago, over {allowed_s:.0f} s"]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
 from drills.kube import RIDDEN_OUT, Kube, Manifest
+from drills.waiting import in_a_line
 
 VELERO = "velero"
 _SCHEDULE = "velero.io/v1/Schedule"
@@ -117,8 +118,10 @@ class BackupsStopped(Fault):
         try:
             found = self._kube.get(self._kind, self._object, VELERO) or {}
             age_s, allowed_s = self._limit()
-        except RIDDEN_OUT:
+        except RIDDEN_OUT as trouble:
+            self.unproven = in_a_line(trouble)
             return []
+        self.unproven = _young(age_s, allowed_s)
         spec = found.get("spec") or {}
         if age_s <= allowed_s or any(spec.get(key) != value for key, value in self._stop.items()):
             return []
@@ -164,10 +167,13 @@ class ScheduleDeleted(Fault):
         """Tell that it is gone and how old the newest backup is, once that is too old."""
         try:
             if self._kube.get(_SCHEDULE, self._schedule, VELERO) is not None:
+                self.unproven = f"{self.target} is there"
                 return []
             age_s, allowed_s = self._limit()
-        except RIDDEN_OUT:
+        except RIDDEN_OUT as trouble:
+            self.unproven = in_a_line(trouble)
             return []
+        self.unproven = _young(age_s, allowed_s)
         if age_s <= allowed_s:
             return []
         return [f"{self.target} is gone", f"the newest backup is {age_s:.0f} s old, over {allowed_s:.0f} s"]
@@ -237,21 +243,25 @@ class BackupCutShort(Fault):
     def inject(self) -> None:
         """Begin a backup, and strike."""
         self._backup = self._begin()
+        self._cut.within_s = self.within_s
         self._cut.inject()
 
     def proof(self) -> list[str]:
         """Tell what struck, and what became of the backup; without one, what strikes is damage all the same."""
         facts = self._cut.proof()
+        self.unproven = self._cut.unproven
         if not self._backup or not facts:
             return facts
         try:
             found = self._kube.get("velero.io/v1/Backup", self._backup, VELERO) or {}
             age_s, allowed_s = self._limit()
-        except RIDDEN_OUT:
+        except RIDDEN_OUT as trouble:
+            self.unproven = in_a_line(trouble)
             return []
         status = found.get("status") or {}
         phase = status.get("phase") or "nowhere to be found"
         if phase == "Completed" or age_s <= allowed_s:
+            self.unproven = f"backup {self._backup} is {phase}; {_young(age_s, allowed_s)}"
             return []
         why = f": {status['failureReason']}" if status.get("failureReason") else ""
         return [
@@ -263,6 +273,10 @@ class BackupCutShort(Fault):
     def heal(self) -> None:
         """Heal what struck."""
         self._cut.heal()
+
+
+def _young(age_s: float, allowed_s: float) -> str:
+    return f"the newest completed backup is {age_s:.0f} s old, and may be {allowed_s:.0f} s"
 
 
 def backup_cut_short(kube: Kube, cut: Fault, begin: Callable[[], str], limit: Limit) -> BackupCutShort:

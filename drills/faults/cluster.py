@@ -62,7 +62,9 @@ class ClusterDeleted(Fault):
 
     def proof(self) -> list[str]:
         """Tell that all of it is gone; nothing as long as a part of it is there or its API answers."""
-        if self._cluster.left_of(self._parts) or self._cluster.kube.ready():
+        left = self._cluster.left_of(self._parts)
+        if left or self._cluster.kube.ready():
+            self.unproven = f"there is still {', '.join(left)}" if left else "its API server still answers"
             return []
         return [
             f"{len(self._parts)} parts are gone: {', '.join(sorted(self._parts))}",

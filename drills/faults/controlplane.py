@@ -69,6 +69,8 @@ class ControlPlaneLost(Fault):
     def proof(self) -> list[str]:
         """Tell that the node is off, that nobody answers in its place, and what was gone from its disk."""
         if self._node.running() or self._kube.ready():
+            off = not self._node.running()
+            self.unproven = "an API server still answers" if off else f"node {self._node.name} is running"
             return []
         facts = [f"node {self._node.name} is not running", f"no API server answers at {self._kube.server}"]
         return facts + ([f"its disk was wiped of {', '.join(LOST)}"] if self._wiped else [])

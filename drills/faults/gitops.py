@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
-from drills.kube import RIDDEN_OUT, Kube
+from drills.kube import RIDDEN_OUT, Kube, describe
+from drills.waiting import in_a_line
 
 DEFINITION = "CustomResourceDefinition"
 CUT = {"drills.dev/nowhere": "yes"}
@@ -40,10 +41,12 @@ class DefinitionsDeleted(Fault):
     def proof(self) -> list[str]:
         """Tell that all of those UIDs are gone; an API server that does not answer proves nothing."""
         try:
-            left = {one["metadata"]["uid"] for one in self._kube.list(DEFINITION)}
-        except RIDDEN_OUT:
+            left = [one for one in self._kube.list(DEFINITION) if one["metadata"]["uid"] in self._definitions.values()]
+        except RIDDEN_OUT as trouble:
+            self.unproven = in_a_line(trouble)
             return []
-        if left & set(self._definitions.values()):
+        if left:
+            self.unproven = "; ".join(f"{one['metadata']['name']}: {describe(one)}" for one in left[:3])
             return []
         return [f"definition {name} with uid {uid} is gone" for name, uid in sorted(self._definitions.items())]
 
@@ -73,8 +76,10 @@ class ServiceCutOff(Fault):
         try:
             there = self._kube.get("Service", self._service, self._namespace)
             left = endpoints(self._kube, self._namespace, self._service)
-        except RIDDEN_OUT:
+        except RIDDEN_OUT as trouble:
+            self.unproven = in_a_line(trouble)
             return []
+        self.unproven = f"{self.target} leads to {', '.join(left)}" if there else f"{self.target} is gone itself"
         return [f"{self.target} has no endpoint"] if there and not left else []
 
     def heal(self) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
 from drills.faults.etcd import MEMBER, RUNNING
+from drills.faults.healing import each
 from drills.kube import Kube
 from drills.nodes import Node
 from drills.waiting import wait_until
@@ -94,11 +96,15 @@ class EtcdMembersLost(MembersFault):
         return self._proved(facts)
 
     def heal(self) -> None:
-        """Put the manifests back that are still aside."""
+        """Put the manifests back that are still aside; a node that fails keeps none of the others from it.
+
+        Raises:
+            EnvironmentFailed: some nodes failed; says which, and why.
+
+        """
         # Never over one that is there: the procedure may have written it.
         script = f"if [ -e {ASIDE} ] && [ ! -e {MANIFEST} ]; then mv {ASIDE} {MANIFEST}; else rm -f {ASIDE}; fi"
-        for node in self._nodes:
-            node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S)
+        each((node.name, partial(node.exec, ["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S)) for node in self._nodes)
 
 
 def etcd_members_lost(nodes: Sequence[Node], kube: Kube, members: int) -> EtcdMembersLost:

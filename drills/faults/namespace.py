@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from drills.errors import FaultHadNoEffect, UsageError
 from drills.faults import BlastRadius, Fault
-from drills.kube import RIDDEN_OUT, Conflict, Kube
+from drills.kube import RIDDEN_OUT, Conflict, Kube, describe
+from drills.waiting import in_a_line
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,11 @@ class NamespaceDeleted(Fault):
         try:
             namespace = self._kube.get("Namespace", self._namespace)
             if namespace is not None and namespace["metadata"]["uid"] == self.before.uid:
+                self.unproven = f"{self.target}: {describe(namespace)}"
                 return []
             volumes = {one["metadata"]["uid"]: one for one in self._kube.list("PersistentVolume")}
-        except RIDDEN_OUT:
+        except RIDDEN_OUT as trouble:
+            self.unproven = in_a_line(trouble)
             return []
         facts = [f"namespace {self._namespace} with uid {self.before.uid} is gone"]
         for name, uid in sorted(self.before.volumes.items()):
@@ -81,6 +84,7 @@ class NamespaceDeleted(Fault):
             elif retained(volume):
                 facts.append(f"volume {name} with uid {uid} is released, and retained by its class")
             else:
+                self.unproven = f"volume {name}: {describe(volume)}"
                 return []
         counted = f"{len(self.before.pods)} pods and {len(self.before.claims)} volume claims"
         return [*facts, f"{counted} went with it"]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias, get_args
 
 from drills.errors import EnvironmentFailed, UsageError
 from drills.faults import BlastRadius, Fault
+from drills.faults.healing import each
 from drills.kube import RIDDEN_OUT, Kube
 from drills.nodes import Node
+from drills.waiting import in_a_line
 
 TABLE = "drills_cut"
 """The nftables table (family inet) that cuts a node off; nothing else is in it."""
@@ -79,6 +82,8 @@ class NodeCutOff(Fault):
             timeout_s=_EXEC_TIMEOUT_S,
         )  # fmt: skip
         if seen.strip():
+            answered = " and ".join(seen.split())
+            self.unproven = f"{self._neighbour.name} still reaches {self._node.name} ({self._address}): {answered}"
             return []
         return [
             f"{self._neighbour.name} gets no answer to a ping of {self._node.name} ({self._address})",
@@ -131,10 +136,12 @@ class DnsDown(Fault):
                 self._pods.values()
             )
             slices = self._kube.list("EndpointSlice", _DNS[1], labels="kubernetes.io/service-name=kube-dns")
-        except RIDDEN_OUT:
+        except RIDDEN_OUT as trouble:
+            self.unproven = in_a_line(trouble)
             return []
         answering = [one for each in slices for one in each.get("endpoints") or []]
         if here or (self._how == "scaled away" and answering):
+            self.unproven = f"{len(here)} of its pods are there, {len(answering)} endpoints answer"
             return []
         facts = [f"pod {name} with uid {uid} is gone" for name, uid in sorted(self._pods.items())]
         return facts + (["Service kube-dns has no endpoint"] if not answering else [])
@@ -193,16 +200,25 @@ class ServicesLeadNowhere(Fault):
             else:
                 left = self._flushed.get(name, -1) if state in ("gone", "Z") else -1
             if left:
+                self.unproven = f"kube-proxy (process {proxy.pid}) on {name} has state {state}, {left} rules are left"
                 return []
             what = "does nothing (state T)" if state == "T" else "is gone"
             facts += [f"kube-proxy (process {proxy.pid}) on {name} {what}", f"{name} had no rule left for any Service"]
         return facts
 
     def heal(self) -> None:
-        """End the kube-proxies that are still stopped; kubelet starts new ones, which write all rules anew."""
-        for proxy in self._proxies:
-            stopped = f"grep -qs '^{proxy.pid} (kube-proxy) T' /proc/{proxy.pid}/stat"
-            _run(proxy.node, f"if {stopped}; then kill -KILL {proxy.pid}; fi")
+        """End the kube-proxies that are still stopped; kubelet starts new ones, which write all rules anew.
+
+        Raises:
+            EnvironmentFailed: some nodes failed; says which, and why. The others are healed all the same.
+
+        """
+        each((proxy.node.name, partial(_end_stopped, proxy)) for proxy in self._proxies)
+
+
+def _end_stopped(proxy: Proxy) -> None:
+    stopped = f"grep -qs '^{proxy.pid} (kube-proxy) T' /proc/{proxy.pid}/stat"
+    _run(proxy.node, f"if {stopped}; then kill -KILL {proxy.pid}; fi")
 
 
 def node_cut_off(node: Node, neighbour: Node, kube: Kube, lasts_s: float | None = None) -> NodeCutOff:

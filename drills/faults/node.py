@@ -45,10 +45,12 @@ class NodeStopped(Fault):
     def proof(self) -> list[str]:
         """Tell whether the node is off; nothing as long as either witness says otherwise."""
         if self._node.running():
+            self.unproven = f"node {self._node.name} is running"
             return []
         facts = [f"node {self._node.name} is not running"]
         if self._address:
             if _answers(self._address):
+                self.unproven = f"its kubelet at {self._address}:{KUBELET_PORT} still answers"
                 return []
             facts.append(f"its kubelet at {self._address}:{KUBELET_PORT} answers no more")
         return facts

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
+from drills.faults.healing import each
 from drills.nodes import Node
 
 STORE_TABLE = "drills_store_cut"
@@ -99,17 +101,26 @@ class ObjectStoreUnreachable(Fault):
         """Tell which nodes reach it no more; nothing as long as one of them does, or where the store itself is gone."""
         host, _, port = self._store.address.rpartition(":")
         ask = f"timeout 2 bash -c '</dev/tcp/{host}/{port}' 2>/dev/null && echo yes; true"
-        if any(node.exec(["bash", "-c", ask], timeout_s=_EXEC_TIMEOUT_S).strip() for node in self._nodes):
+        reached = [n.name for n in self._nodes if n.exec(["bash", "-c", ask], timeout_s=_EXEC_TIMEOUT_S).strip()]
+        if reached:
+            self.unproven = f"{', '.join(reached)} still connects to {self._store.address}"
             return []
         if not self._store.answers():
+            self.unproven = f"{self.target} answers nobody at all"
             return []
         facts = [f"{node.name} cannot connect to the object store at {self._store.address}" for node in self._nodes]
         return [*facts, "the object store answers others"]
 
     def heal(self) -> None:
-        """Let the nodes reach the store again."""
-        for node in self._nodes:
-            node.exec(["sh", "-c", TAKE_AWAY], timeout_s=_EXEC_TIMEOUT_S)
+        """Let the nodes reach the store again; a node that fails keeps none of the others from it.
+
+        Raises:
+            EnvironmentFailed: some nodes could not be; says which, and why.
+
+        """
+        each(
+            (node.name, partial(node.exec, ["sh", "-c", TAKE_AWAY], timeout_s=_EXEC_TIMEOUT_S)) for node in self._nodes
+        )
 
 
 TAKE_AWAY = f"if nft list table inet {STORE_TABLE} >/dev/null 2>&1; then nft delete table inet {STORE_TABLE}; fi"
@@ -156,7 +167,9 @@ class ObjectStoreDestroyed(Fault):
 
     def proof(self) -> list[str]:
         """Tell that server and disk are gone; nothing as long as one of them is there or the server answers."""
-        if self._store.left_of(self._parts) or self._store.answers():
+        left = self._store.left_of(self._parts)
+        if left or self._store.answers():
+            self.unproven = f"there is still {', '.join(left)}" if left else f"{self.target} still answers"
             return []
         return [f"{part} is gone" for part in self._parts]
 

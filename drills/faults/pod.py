@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from drills.errors import FaultHadNoEffect, UsageError
 from drills.faults import BlastRadius, Fault
-from drills.kube import RIDDEN_OUT, Conflict, Kube
+from drills.kube import RIDDEN_OUT, Conflict, Kube, describe
+from drills.waiting import in_a_line
 
 
 class PodKilled(Fault):
@@ -52,8 +53,10 @@ class PodKilled(Fault):
         """Tell whether this very pod is gone; an API server that does not answer proves nothing."""
         try:
             now = self._kube.get("Pod", self._pod, self._namespace)
-        except RIDDEN_OUT:
+        except RIDDEN_OUT as trouble:
+            self.unproven = in_a_line(trouble)
             return []
+        self.unproven = f"pod {self._pod}: {describe(now)}"
         if now is None:
             return [f"pod {self._pod} with uid {self._uid} is gone"]
         successor = now["metadata"]["uid"]

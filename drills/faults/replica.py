@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from drills.errors import FaultHadNoEffect, UsageError
 from drills.faults import BlastRadius, Fault
 from drills.faults.namespace import retained
-from drills.kube import RIDDEN_OUT, Conflict, Kube
+from drills.kube import RIDDEN_OUT, Conflict, Kube, describe
+from drills.waiting import in_a_line
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,19 @@ class ReplicasLost(Fault):
     def proof(self) -> list[str]:
         """Tell what is gone, once all is; an API server that does not answer proves nothing."""
         try:
-            pods = {one["metadata"]["uid"] for one in self._kube.list("Pod", self._namespace)}
+            pods = {one["metadata"]["uid"]: one for one in self._kube.list("Pod", self._namespace)}
             volumes = {one["metadata"]["uid"]: one for one in self._kube.list("PersistentVolume")}
-        except RIDDEN_OUT:
+        except RIDDEN_OUT as trouble:
+            self.unproven = in_a_line(trouble)
             return []
         facts = []
         for replica in self._replicas:
             left = [volumes[uid] for uid in replica.volumes.values() if uid in volumes]
-            if replica.uid in pods or not all(map(retained, left)):
+            held = [one for one in left if not retained(one)]
+            if replica.uid in pods or held:
+                there = [f"pod {replica.pod}: {describe(pods[replica.uid])}"] if replica.uid in pods else []
+                there += [f"volume {one['metadata']['name']}: {describe(one)}" for one in held]
+                self.unproven = "; ".join(there)
                 return []
             facts.append(f"pod {replica.pod} with uid {replica.uid} is gone")
             facts += [f"volume {name} with uid {uid} is gone or released" for name, uid in replica.volumes.items()]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from drills.errors import UsageError
 from drills.faults import BlastRadius, Fault
-from drills.kube import RIDDEN_OUT, Kube, Manifest
+from drills.kube import RIDDEN_OUT, Kube, Manifest, describe
+from drills.waiting import in_a_line
 
 
 class SecretsDeleted(Fault):
@@ -44,11 +45,14 @@ class SecretsDeleted(Fault):
     def proof(self) -> list[str]:
         """Tell what is gone and which pod cannot start; an API server that does not answer proves nothing."""
         try:
-            there = {one["metadata"]["uid"] for one in self._kube.list("Secret", self._namespace)}
-            left = there & set(self._secrets.values())
+            found = self._kube.list("Secret", self._namespace)
+            left = [one for one in found if one["metadata"]["uid"] in self._secrets.values()]
             stuck = [] if left else self._stuck()
-        except RIDDEN_OUT:
+        except RIDDEN_OUT as trouble:
+            self.unproven = in_a_line(trouble)
             return []
+        self.unproven = "; ".join(f"Secret {one['metadata']['name']}: {describe(one)}" for one in left[:3])
+        self.unproven = self.unproven or "every Secret is gone, and no pod that began since then has complained of it"
         if left or not stuck:
             return []
         return [*(f"Secret {name} with uid {uid} is gone" for name, uid in sorted(self._secrets.items())), *stuck]

@@ -65,6 +65,7 @@ class ServiceDown(Fault):
         ).split()
         wanted = {"killed": ("gone", "Z"), "wedged": ("T",)}[self._how]
         if healthy != "silent" or state not in wanted:
+            self.unproven = f"process {self._pid} has state {state}, and its health check says {healthy}"
             return []
         found = "does nothing (state T)" if state == "T" else "is gone"
         return [

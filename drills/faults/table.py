@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from drills.errors import UsageError, WriteRefused
 from drills.faults import BlastRadius, Fault
+from drills.waiting import in_a_line
 
 
 class Database(Protocol):
@@ -57,8 +58,10 @@ class TableDropped(Fault):
         """Tell that the table is gone; a database that does not answer proves nothing."""
         try:
             now = self._find()
-        except WriteRefused:
+        except WriteRefused as trouble:
+            self.unproven = in_a_line(trouble)
             return []
+        self.unproven = f"the catalogue still has table {self._table} with object id {self._oid}"
         return (
             [] if now == self._oid else [f"table {self._table} with object id {self._oid} is gone from the catalogue"]
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drills.errors import UsageError
 from drills.faults import Fault
+from drills.faults.healing import each
 
 
 class Together(Fault):
@@ -29,25 +30,29 @@ class Together(Fault):
         """Inject all of them, in the order given."""
         self._injected = True
         for fault in self._faults:
+            fault.within_s = self.within_s
             fault.inject()
 
     def proof(self) -> list[str]:
         """Tell what all of them have to show. Before the injection one of them is enough: it is damage all the same."""
         proofs = [fault.proof() for fault in self._faults]
+        self.unproven = "; ".join(
+            f"{fault.name}: {fault.unproven or 'nothing yet'}"
+            for fault, proof in zip(self._faults, proofs, strict=True)
+            if not proof
+        )
         if self._injected and not all(proofs):
             return []
         return [fact for proof in proofs for fact in proof]
 
     def heal(self) -> None:
-        """Heal all of them, the last one first; a failure keeps none of the others from being healed."""
-        troubles = []
-        for fault in reversed(self._faults):
-            try:
-                fault.heal()
-            except Exception as trouble:  # noqa: BLE001 - raised below, when all have had their turn
-                troubles.append(trouble)
-        if troubles:
-            raise ExceptionGroup(f"{len(troubles)} of {len(self._faults)} faults could not be healed", troubles)
+        """Heal all of them, the last one first; a failure keeps none of the others from being healed.
+
+        Raises:
+            EnvironmentFailed: some could not be; says which, and why.
+
+        """
+        each((fault.name, fault.heal) for fault in reversed(self._faults))
 
 
 def together(*faults: Fault) -> Together:

@@ -59,6 +59,7 @@ class VolumeRuined(Fault):
             return []
         now = self._files()
         left = sum(now.get(name) == identity for name, identity in self._before.items())
+        self.unproven = f"{left} of {len(self._before)} files of {self._path} are as they were"
         done = "overwritten" if self._overwrite else "gone"
         return [] if left else [f"all {len(self._before)} files of {self._path} are {done} or changed"]
 

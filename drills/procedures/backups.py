@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from drills.bucket import ListedBucket
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed, ProcedureFailed, WaitTimeout
 from drills.faults import Fault
+from drills.faults.healing import each
 from drills.kube import Kube, deployment_available, gone
 from drills.nodes import Node
 from drills.procedures.velero import NAMESPACE, Backup, Velero
@@ -315,11 +317,19 @@ class Backups:
         self._drill.check("the expired backup is held back", fate == "held back", "held back", fate)
 
     def heal(self) -> None:
-        """Put the right key and the stored metadata back, whatever the procedure did. Idempotent."""
+        """Put the right key and the stored metadata back, whatever the procedure did. Idempotent.
+
+        Raises:
+            EnvironmentFailed: something could not be put back; says what, and why. The rest is all the same.
+        """
+        undo: list[tuple[str, Callable[[], object]]] = []
         if self._key:
-            self._kube.patch("Secret", KEY, {"data": self._key}, NAMESPACE)
+            data = {"data": self._key}
+            undo.append(("the repository's key", partial(self._kube.patch, "Secret", KEY, data, NAMESPACE)))
         for key, content in self._rewritten.items():
-            self._store.client().put_object(Bucket=self._store.bucket, Key=key, Body=content)
+            put = self._store.client().put_object
+            undo.append((key, partial(put, Bucket=self._store.bucket, Key=key, Body=content)))
+        each(undo)
 
     def _wait_for_velero(self) -> None:
         self._kube.wait_for(

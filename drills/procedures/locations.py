@@ -6,10 +6,12 @@ Runbooks: docs/runbooks/backup-schedule.md, docs/runbooks/bad-backup.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed
+from drills.faults.healing import each
 from drills.faults.objectstore import STORE_TABLE, TAKE_AWAY
 from drills.kube import Kube, velero_phase
 from drills.nodes import Node
@@ -167,9 +169,20 @@ class Locations:
         self._held = False
 
     def heal(self) -> None:
-        """Leave the locations as they were, whatever the procedure did. Idempotent."""
-        for node in self._nodes:
-            node.exec(["sh", "-c", TAKE_AWAY], timeout_s=_EXEC_TIMEOUT_S)
+        """Leave the locations as they were, whatever the procedure did. Idempotent.
+
+        Raises:
+            EnvironmentFailed: something could not be undone; says what, and why. The rest is undone all the same.
+        """
+        take_away = ["sh", "-c", TAKE_AWAY]
+        each(
+            [
+                *((node.name, partial(node.exec, take_away, timeout_s=_EXEC_TIMEOUT_S)) for node in self._nodes),
+                ("the storage locations", self._heal_locations),
+            ]
+        )
+
+    def _heal_locations(self) -> None:
         if self._held:
             self._set("ReadWrite")
             self._held = False

@@ -24,8 +24,19 @@ class Nodes:
         self._kubectl = [str(kubectl), "--kubeconfig", str(kubeconfig)]
 
     def drained(self, node: str) -> NodeDrained:
-        """Make the planned disruption: the node cordoned, its pods evicted."""
-        return node_drained(self._kube, node, self._drill.commands, self._kubectl)
+        """Make the planned disruption: the node cordoned, its pods evicted.
+
+        A pod whose volume is of this node alone starts again only when the node takes pods: the recovery time is then
+        that of the uncordoning, and a note in the record says so.
+        """
+        drained = node_drained(self._kube, node, self._drill.commands, self._kubectl)
+        if drained.bound:
+            told = "; ".join(f"{pod}: {why}" for pod, why in sorted(drained.bound.items()))
+            self._drill.history.record(
+                "note",
+                text=f"the recovery time holds the uncordoning of {node}, without which these cannot run: {told}",
+            )
+        return drained
 
     def noticed(self, node: str) -> None:
         """Wait until Kubernetes has noticed that a node is dead: no heartbeat for its grace period, 50 s by default.

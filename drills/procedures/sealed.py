@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from cryptography.x509 import load_pem_x509_certificate
+
 from drills.bucket import Stored
 from drills.commands import Commands
 from drills.drill import Drill
@@ -174,9 +176,26 @@ class SealedSecrets:
 
 
 def sealing_certificate(kube: Kube) -> str:
-    """Return what anybody may seal with: the certificate of the controller's key, in PEM."""
-    (key, *_) = kube.list("Secret", NAMESPACE, labels=f"{KEYS}=active")
-    return base64.b64decode(key["data"]["tls.crt"]).decode()
+    """Return what anybody may seal with: the certificate of the controller's newest key, in PEM.
+
+    The controller makes a new key every 30 days and keeps the old ones to unseal with. Newest is the one whose
+    certificate began last, as the controller has it by default (sealed-secrets, pkg/controller/main.go,
+    getKeyOrderPriority).
+
+    Raises:
+        EnvironmentFailed: there is no active key, or none with a certificate; names those that there are.
+    """
+    found = {}
+    for key in kube.list("Secret", NAMESPACE, labels=f"{KEYS}=active"):
+        name = key["metadata"]["name"]
+        try:
+            pem = base64.b64decode((key.get("data") or {}).get("tls.crt") or "", validate=True)
+            found[name] = (load_pem_x509_certificate(pem).not_valid_before_utc, pem.decode())
+        except ValueError as error:
+            raise EnvironmentFailed(f"sealing key {NAMESPACE}/{name}: tls.crt is no certificate: {error}") from error
+    if not found:
+        raise EnvironmentFailed(f"no sealing key: expected a Secret in {NAMESPACE} with the label {KEYS}=active")
+    return max(found.values())[1]
 
 
 def seal(commands: Commands, kubeseal: str, certificate: str, secret: Manifest) -> Manifest:

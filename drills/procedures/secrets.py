@@ -17,7 +17,7 @@ from drills.bucket import Bucket, Stored, fetch, put
 from drills.drill import Drill
 from drills.errors import EnvironmentFailed
 from drills.faults.secret import used_by
-from drills.kube import Kube, Manifest, present, statefulset_ready
+from drills.kube import Kube, Manifest, present
 from drills.procedures.velero import Backup, Velero
 from drills.redaction import keep_secret
 
@@ -91,20 +91,18 @@ class Secrets:
         """
         with self._drill.step("restart the pods that wait for a Secret", "kubectl -n NAMESPACE delete pod POD"):
             for pod in self._kube.list("Pod", self._namespace):
-                started = any(one.get("started") for one in pod["status"].get("containerStatuses") or [])
+                started = any(one.get("started") for one in (pod.get("status") or {}).get("containerStatuses") or [])
                 if present(pod) and used_by(pod) and not started:
                     self._drill.commands.run(
                         [*self._kubectl, "delete", "pod", pod["metadata"]["name"], "--wait=false"], timeout_s=30
                     )
         with self._drill.step(
-            "wait for the workload", f"kubectl -n {self._namespace} rollout status statefulset", by="kubernetes"
+            "wait for the workload",
+            f"kubectl -n {self._namespace} rollout status deployment,statefulset,daemonset",
+            by="kubernetes",
         ):
-            self._kube.wait_for_all(
-                "StatefulSet",
-                self._namespace,
-                condition=statefulset_ready,
-                what="the workload is ready",
-                within_s=self._drill.at_most(READY_WITHIN_S),
+            self._kube.wait_for_workloads(
+                self._namespace, what="the workload is ready", within_s=self._drill.at_most(READY_WITHIN_S)
             )
 
     def are_as(self, before: Mapping[str, str]) -> None:

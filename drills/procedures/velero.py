@@ -16,7 +16,8 @@ from typing import Any
 from drills.clock import stamp
 from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
-from drills.kube import VELERO_ENDED, Kube, deployment_available, statefulset_ready, velero_phase
+from drills.kube import VELERO_ENDED, Kube, Manifest, deployment_available, velero_phase
+from drills.procedures import holdings, results
 from drills.shell import command_line
 
 NAMESPACE = "velero"
@@ -24,6 +25,8 @@ BACKUP_TIMEOUT_S = 300.0
 RESTORE_TIMEOUT_S = 600.0
 BEGUN_WITHIN_S = 60.0
 RESTARTED_WITHIN_S = 120.0
+_SAYS_WITHIN_S = 60.0
+_TOLD = 5
 AUDIT_LOG = "audit.jsonl"
 
 
@@ -35,11 +38,13 @@ class Backup:
         name: its name in Velero.
         namespace: what it holds.
         started: when Velero began it: writes acknowledged later need not be in it.
+        alone: it holds nothing but this namespace, so that all of it may be restored.
     """
 
     name: str
     namespace: str
     started: datetime
+    alone: bool = True
 
 
 class Velero:
@@ -67,6 +72,7 @@ class Velero:
         self._program = program
         self._kubeconfig = kubeconfig
         self._restores = 0
+        self._holdings = holdings.Holdings(kube, self._described, self._note)
 
     def backup(
         self,
@@ -78,6 +84,10 @@ class Velero:
         fails_as: type[DrillError] = EnvironmentFailed,
     ) -> Backup:
         """Back a namespace up, its volumes' files included, and note the recovery point that it offers.
+
+        Velero says Completed where it skipped a volume. So the claims that are bound now are compared with what the
+        backup made of volumes: one that it lacks is a failed check, and one that an annotation, a label or the backup's
+        own selector leaves out is a note in the record.
 
         Args:
             namespace: what to back up.
@@ -91,15 +101,16 @@ class Velero:
             EnvironmentFailed: (or `fails_as`) the backup did not complete.
         """
         name = name or self._new_name(namespace)
+        before = holdings.bound_claims(self._kube, namespace)
         holds = ["--from-schedule", schedule] if schedule else [*self._holding(namespace), "--ttl", ttl]
         self._create("backup", name, *holds, "--wait", timeout_s=BACKUP_TIMEOUT_S, fails_as=fails_as)
         status = self._note_end("backup", name)
         if status.get("phase") != "Completed":
-            raise fails_as(
-                f"backup {name} ended as {status.get('phase') or 'nothing'}: {status.get('failureReason', '')}"
-            )
-        files = self._volume_backups(name)
-        backup = Backup(name, namespace, _moment(status["startTimestamp"]))
+            raise fails_as(f"backup {name} ended as {self._how_it_ended('backup', name, status)}")
+        files = holdings.volume_backups(self._kube, name)
+        found = self._kube.get("velero.io/v1/Backup", name, NAMESPACE) or {}
+        backup = Backup(name, namespace, _moment(status["startTimestamp"]), alone=_alone(found, namespace))
+        lacking = holdings.gap(self._kube, found or {"metadata": {"name": name}}, namespace, before)
         self._drill.backup(
             "velero", name, backup.started,
             phase=status["phase"],
@@ -108,8 +119,26 @@ class Velero:
             volumes=len(files),
             volume_bytes=_bytes_in(files),
             volume_snapshots=",".join(sorted(one["status"].get("snapshotID", "") for one in files)),
+            claims=lacking.bound,
+            claims_missing=",".join(lacking.missing),
+            claims_left_out=",".join(lacking.left_out),
         )  # fmt: skip
+        self._judge(backup, lacking)
         return backup
+
+    def _judge(self, backup: Backup, lacking: holdings.Gap) -> None:
+        """Keep for the record what of the namespace's volumes a backup lacks."""
+        for claim, why in lacking.left_out.items():
+            self._note(f"backup {backup.name} leaves out claim {backup.namespace}/{claim}: {why}")
+        told = "; ".join(f"{claim}: {why}" for claim, why in lacking.missing.items())
+        if told and self._drill.leaves_out("procedure") and not self.whole:  # meant so: the restore is to show it
+            self._note(f"backup {backup.name} lacks volumes of {backup.namespace}, as was asked for: {told}")
+        elif lacking.bound > len(lacking.left_out):
+            expected = f"{lacking.bound - len(lacking.left_out)} claims"
+            self._drill.check(
+                f"backup {backup.name} holds the volumes of {backup.namespace}", not told, expected,
+                f"missing: {told}" if told else expected,
+            )  # fmt: skip
 
     def begin_backup(self, namespace: str, schedule: str = "") -> str:
         """Begin a backup, wait until it is under way, and return its name; see `end`.
@@ -196,7 +225,7 @@ class Velero:
         self.run("schedule", "delete", schedule, "--confirm", timeout_s=30, check=False)
 
     def newest(self, namespace: str) -> Backup:
-        """Find the newest completed backup that holds a namespace, as the runbook's first step does.
+        """Find the newest completed backup that holds a namespace, as the runbook's first step does; see `completed`.
 
         Raises:
             ProcedureFailed: there is none.
@@ -205,18 +234,28 @@ class Velero:
             self.run("backup", "get", timeout_s=30)
             found = self.completed(namespace)
             if not found:
-                raise ProcedureFailed(f"no completed backup holds namespace {namespace}")
+                raise ProcedureFailed(f"no completed backup holds namespace {namespace}; {self._there_are()}")
             return found[0]
 
     def completed(self, namespace: str, timeout_s: float | None = None) -> list[Backup]:
-        """Return the completed backups that hold a namespace, the newest first; `timeout_s` bounds the question."""
+        """Return the completed backups that hold a namespace, the newest first; `timeout_s` bounds the question.
+
+        Backups of all namespaces (no list, "*") or by pattern hold it unless it is excluded, and if it was there. What
+        one that was made by label or kind holds is asked of its contents: it must have what the next whole one has.
+        """
         found = [
-            Backup(one["metadata"]["name"], namespace, _moment(one["status"]["startTimestamp"]))
+            one
             for one in self._kube.list("velero.io/v1/Backup", NAMESPACE, timeout_s=timeout_s)
             if (one.get("status") or {}).get("phase") == "Completed"
-            and namespace in one["spec"].get("includedNamespaces", [])
         ]
-        return sorted(found, key=lambda backup: backup.started, reverse=True)
+        found.sort(key=lambda one: _moment(one["status"]["startTimestamp"]), reverse=True)
+        return [
+            Backup(
+                one["metadata"]["name"], namespace, _moment(one["status"]["startTimestamp"]),
+                alone=_alone(one, namespace),
+            )
+            for one in self._holdings.holding(found, namespace)
+        ]  # fmt: skip
 
     def restore(self, backup: Backup) -> None:
         """Restore a backup into its namespace and wait until volumes and pods are there again.
@@ -227,17 +266,15 @@ class Velero:
         """
         self._restores += 1
         name = f"{backup.name}-restore" + (f"-{self._restores}" if self._restores > 1 else "")
-        self._restore(name, "restore the backup", "--from-backup", backup.name, "--preserve-nodeports")
+        self._restore(name, "restore the backup", *_from(backup), "--preserve-nodeports")
         self._wait_for_volumes(name)
         with self._drill.step(
-            "wait for the workload", f"kubectl -n {backup.namespace} rollout status statefulset", by="kubernetes"
+            "wait for the workload",
+            f"kubectl -n {backup.namespace} rollout status deployment,statefulset,daemonset",
+            by="kubernetes",
         ):
-            self._kube.wait_for_all(
-                "StatefulSet",
-                backup.namespace,
-                condition=statefulset_ready,
-                what="the restored workload is ready",
-                within_s=self._drill.at_most(300),
+            self._kube.wait_for_workloads(
+                backup.namespace, what="the restored workload is ready", within_s=self._drill.at_most(300)
             )
 
     def restore_only(self, backup: Backup, kind: str, labels: str = "") -> None:
@@ -253,8 +290,7 @@ class Velero:
         """
         selector = ["--selector", labels] if labels else []
         self._restore(
-            f"{backup.name}-{kind}", f"restore the {kind}", "--from-backup", backup.name, "--include-resources", kind,
-            *selector,
+            f"{backup.name}-{kind}", f"restore the {kind}", *_from(backup), "--include-resources", kind, *selector,
         )  # fmt: skip
 
     def restore_part(self, backup: Backup, app: str) -> None:
@@ -265,19 +301,17 @@ class Velero:
             WaitTimeout: the pods were not ready in time.
         """
         self._restore(
-            f"{backup.name}-{app}", f"restore {app}", "--from-backup", backup.name, "--selector", f"app={app}",
+            f"{backup.name}-{app}", f"restore {app}", *_from(backup), "--selector", f"app={app}",
             "--preserve-nodeports",
         )  # fmt: skip
         with self._drill.step(
             f"wait for {app}",
-            f"kubectl -n {backup.namespace} rollout status statefulset,deployment -l app={app}",
+            f"kubectl -n {backup.namespace} rollout status deployment,statefulset,daemonset -l app={app}",
             by="kubernetes",
         ):
-            for kind, ready in (("StatefulSet", statefulset_ready), ("Deployment", deployment_available)):
-                self._kube.wait_for_all(
-                    kind, backup.namespace, labels=f"app={app}", condition=ready, at_least=0,
-                    what=f"{app} is ready", within_s=self._drill.at_most(300),
-                )  # fmt: skip
+            self._kube.wait_for_workloads(
+                backup.namespace, labels=f"app={app}", what=f"{app} is ready", within_s=self._drill.at_most(300)
+            )
 
     def restore_as(self, backup: Backup, namespace: str, modifiers: str) -> None:
         """Restore a backup into another namespace, beside the original, and wait for its volumes' data.
@@ -293,13 +327,13 @@ class Velero:
         """
         name = f"{backup.name}-copy"
         self._restore(
-            name, "restore the backup beside the original", "--from-backup", backup.name,
+            name, "restore the backup beside the original", *_from(backup),
             "--namespace-mappings", f"{backup.namespace}:{namespace}", "--resource-modifier-configmap", modifiers,
         )  # fmt: skip
         self._wait_for_volumes(name)
 
     def _wait_for_volumes(self, restore: str) -> None:
-        selected = f"velero.io/restore-name={restore}"
+        selected = f"velero.io/restore-name={holdings.valid_label(restore)}"
         if not self._kube.list("velero.io/v1/PodVolumeRestore", NAMESPACE, labels=selected):
             return
         with self._drill.step("wait for the volumes' data", f"kubectl -n velero get podvolumerestores -l {selected}"):
@@ -315,10 +349,40 @@ class Velero:
     def _restore(self, name: str, step: str, *arguments: str) -> None:
         with self._drill.step(step, f"velero restore create {name} {command_line(arguments)} --wait"):
             self._create("restore", name, *arguments, "--wait", timeout_s=RESTORE_TIMEOUT_S)
-        phase = self._note_end("restore", name).get("phase")
-        if phase != "Completed":
-            self.run("restore", "logs", name, timeout_s=60, check=False)
-            raise ProcedureFailed(f"restore {name} ended as {phase}")
+        status = self._note_end("restore", name)
+        if status.get("phase") != "Completed":
+            raise ProcedureFailed(f"restore {name} ended as {self._how_it_ended('restore', name, status)}")
+
+    def _how_it_ended(self, kind: str, name: str, status: Manifest) -> str:
+        """Say a backup's or restore's phase, and Velero's first error: its status has only their number."""
+        told = [str(one) for one in [status.get("failureReason"), *(status.get("validationErrors") or [])[:1]] if one]
+        if not told:
+            self._said(kind, "logs", name)  # for whoever reads commands.log; what is quoted is the summary
+            told = [results.first_error(self._said(kind, "describe", name)) or "Velero does not say why"]
+        return f"{status.get('phase') or 'nothing'}: {told[0]}"
+
+    def _described(self, backup: str) -> str:
+        return self._said("backup", "describe", backup, "--details", "--output", "json", logged=False)
+
+    def _said(self, *arguments: str, **options: Any) -> str:  # noqa: ANN401 - see `run`
+        """Return what a command prints; nothing where it failed, which commands.log says."""
+        try:
+            return self.run(*arguments, timeout_s=_SAYS_WITHIN_S, check=False, **options)
+        except ProcedureFailed:  # it did not end in time: the object store does not answer
+            return ""
+
+    def _there_are(self) -> str:
+        """Say which backups there are, for whoever finds none that will do."""
+        found = [
+            f"{one['metadata']['name']} ({(one.get('status') or {}).get('phase') or 'New'} of "
+            f"{', '.join(one['spec'].get('includedNamespaces') or ['all namespaces'])})"
+            for one in self._kube.list("velero.io/v1/Backup", NAMESPACE)
+        ]
+        more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+        return f"there are {', '.join(sorted(found)[:_TOLD]) or 'none'}{more}"
+
+    def _note(self, text: str) -> None:
+        self._drill.history.record("note", text=text)
 
     def server(self) -> str:
         """Return the name of the server's pod.
@@ -353,7 +417,7 @@ class Velero:
         found = self._kube.get(f"velero.io/v1/{kind.title()}", name, NAMESPACE) or {}
         status, spec = found.get("status") or {}, found.get("spec") or {}
         if kind == "backup":
-            stored = _bytes_in(self._volume_backups(name))
+            stored = _bytes_in(holdings.volume_backups(self._kube, name))
             details = {
                 "namespaces": spec.get("includedNamespaces", []),
                 "storage_location": spec.get("storageLocation", ""),
@@ -364,9 +428,6 @@ class Velero:
         self._audit(f"{kind}_create", name, status.get("phase", ""), **details)
         return status
 
-    def _volume_backups(self, backup: str) -> list[dict[str, Any]]:
-        return self._kube.list("velero.io/v1/PodVolumeBackup", NAMESPACE, labels=f"velero.io/backup-name={backup}")
-
     def audited(self) -> list[str]:
         """Return the actions in the drill's audit log, in their order."""
         return [line["action"] for line in self._lines()]
@@ -376,7 +437,7 @@ class Velero:
         backups = {
             one["metadata"]["name"]
             for one in self._kube.list("velero.io/v1/Backup", NAMESPACE)
-            if namespace in (one["spec"].get("includedNamespaces") or [])
+            if holdings.includes(one["spec"], namespace)
         }
         restores = {
             one["metadata"]["name"]
@@ -424,11 +485,11 @@ class Velero:
             f"--default-volumes-to-fs-backup={str(volumes).lower()}", "--snapshot-volumes=false",
         ]  # fmt: skip
 
-    def run(self, *arguments: str, **options: Any) -> None:  # noqa: ANN401 - the options of Commands.run
-        """Run a command of the `velero` program; the options are those of Commands.run."""
-        self._drill.commands.run(
+    def run(self, *arguments: str, **options: Any) -> str:  # noqa: ANN401 - the options of Commands.run
+        """Run a command of the `velero` program and return what it printed; the options are those of Commands.run."""
+        return self._drill.commands.run(
             [self._program, "--kubeconfig", str(self._kubeconfig), "--namespace", NAMESPACE, *arguments], **options
-        )
+        ).stdout
 
 
 def queue_may_stand_still(kube: Kube) -> bool:
@@ -465,6 +526,15 @@ def restart(kube: Kube, within_s: float) -> None:
         "Deployment", "velero", NAMESPACE, condition=deployment_available, what="the Velero server is available",
         within_s=within_s,
     )  # fmt: skip
+
+
+def _from(backup: Backup) -> list[str]:
+    """Return the words that restore a backup's namespace and nothing else that it holds."""
+    return ["--from-backup", backup.name, *([] if backup.alone else ["--include-namespaces", backup.namespace])]
+
+
+def _alone(backup: Manifest, namespace: str) -> bool:
+    return (backup.get("spec") or {}).get("includedNamespaces") == [namespace]
 
 
 def _bytes_in(volume_backups: list[dict[str, Any]]) -> int:

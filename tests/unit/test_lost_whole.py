@@ -2,7 +2,7 @@
 
 import pytest
 
-from drills.errors import UsageError
+from drills.errors import EnvironmentFailed, UsageError
 from drills.faults import BlastRadius, Fault
 from drills.faults.cluster import cluster_deleted, host_lost
 from drills.faults.objectstore import object_store_destroyed
@@ -108,9 +108,12 @@ def test_together_they_are_one_disaster():
 def test_each_is_healed_whatever_becomes_of_the_others():
     first, second = Small("a"), Small("b")
     second.trouble = OSError("stuck")
-    with pytest.raises(ExceptionGroup, match="1 of 2 faults could not be healed"):
+    with pytest.raises(EnvironmentFailed, match=r"^1 of 2 could not be healed: b: OSError: stuck$"):
         together(first, second).heal()
     assert first.calls == ["heal"]
+    first.trouble = OSError("broken")
+    with pytest.raises(EnvironmentFailed, match=r"^2 of 2 could not be healed: b: OSError: stuck; a: OSError: broken$"):
+        together(first, second).heal()
 
 
 def test_one_is_not_together():
