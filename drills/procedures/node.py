@@ -27,14 +27,13 @@ class Nodes:
         """Make the planned disruption: the node cordoned, its pods evicted.
 
         A pod whose volume is of this node alone starts again only when the node takes pods: the recovery time is then
-        that of the uncordoning, and a note in the record says so.
+        that of the uncordoning, and a caveat in the record says so.
         """
         drained = node_drained(self._kube, node, self._drill.commands, self._kubectl)
         if drained.bound:
             told = "; ".join(f"{pod}: {why}" for pod, why in sorted(drained.bound.items()))
-            self._drill.history.record(
-                "note",
-                text=f"the recovery time holds the uncordoning of {node}, without which these cannot run: {told}",
+            self._drill.caveat(
+                f"the recovery time is that of uncordoning {node}, because pods can run nowhere else ({told})"
             )
         return drained
 

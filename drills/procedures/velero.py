@@ -87,7 +87,7 @@ class Velero:
 
         Velero says Completed where it skipped a volume. So the claims that are bound now are compared with what the
         backup made of volumes: one that it lacks is a failed check, and one that an annotation, a label or the backup's
-        own selector leaves out is a note in the record.
+        own selector leaves out is a caveat of the drill.
 
         Args:
             namespace: what to back up.
@@ -129,7 +129,7 @@ class Velero:
     def _judge(self, backup: Backup, lacking: holdings.Gap) -> None:
         """Keep for the record what of the namespace's volumes a backup lacks."""
         for claim, why in lacking.left_out.items():
-            self._note(f"backup {backup.name} leaves out claim {backup.namespace}/{claim}: {why}")
+            self._drill.caveat(f"backup {backup.name} leaves out claim {backup.namespace}/{claim}: {why}")
         told = "; ".join(f"{claim}: {why}" for claim, why in lacking.missing.items())
         if told and self._drill.leaves_out("procedure") and not self.whole:  # meant so: the restore is to show it
             self._note(f"backup {backup.name} lacks volumes of {backup.namespace}, as was asked for: {told}")

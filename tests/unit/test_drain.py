@@ -174,8 +174,8 @@ def test_pods_that_can_run_nowhere_else_are_told_of(api, kube, commands, tmp_pat
     told = "pod shop/web-1 can run on no other node: the volume of claim data is a disk or directory of w"
     assert (told in fault.proof()) is bound
     drill.close()
-    notes = drill.recorded().get("notes") or []
-    assert any("the recovery time holds the uncordoning of w" in note for note in notes) is bound
+    caveats = drill.recorded().get("caveats") or []
+    assert any("the recovery time is that of uncordoning w" in one for one in caveats) is bound
 
 
 # Budgets

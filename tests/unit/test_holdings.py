@@ -485,7 +485,9 @@ def test_a_backup_without_a_bound_volume_is_a_failed_check_and_stands_in_the_rec
     assert checks(drill) == [("backup b holds the volumes of shop", False)]
     (check,) = drill.recorded()["checks"]
     assert check["got"] == "missing: data: no completed file backup or snapshot of it"
-    assert notes(drill) == ["backup b leaves out claim shop/cache: annotation backup.velero.io/backup-volumes-excludes"]
+    assert drill.recorded()["caveats"] == [
+        "backup b leaves out claim shop/cache: annotation backup.velero.io/backup-volumes-excludes"
+    ]
     (event,) = drill.history.events("backup")
     identity = event.fields["identity"]
     assert (identity["claims"], identity["claims_missing"], identity["claims_left_out"]) == (2, "data", "cache")
