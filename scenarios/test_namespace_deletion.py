@@ -21,8 +21,9 @@ pytestmark = pytest.mark.drill(
 
 def test_deleted_namespace_is_restored_from_backup(drill, shop, velero):
     """A namespace is deleted with its volumes."""
+    shop.protect("base backup")
     shop.sell(100)
-    velero.backup(shop.namespace)
+    velero.backup(shop.namespace, meanwhile=shop.keep_selling)
     shop.sell(20)  # acknowledged after the backup: the data at risk
 
     drill.holds(shop.takes_orders)

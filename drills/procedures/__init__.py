@@ -16,6 +16,7 @@ from drills.procedures.network import Network
 from drills.procedures.node import Nodes
 from drills.procedures.offsite import OffSite
 from drills.procedures.operator import BackupOperator
+from drills.procedures.packs import Packs
 from drills.procedures.platform import PlatformRebuild
 from drills.procedures.pod import Controllers
 from drills.procedures.postgres import BaseBackup, Drop, Postgres
@@ -57,6 +58,7 @@ __all__ = [
     "Nodes",
     "OffSite",
     "OpenLDAP",
+    "Packs",
     "PlatformRebuild",
     "Postgres",
     "Rebuild",

@@ -14,6 +14,7 @@ from drills.faults import Fault
 from drills.faults.healing import each
 from drills.kube import Kube, deployment_available, gone
 from drills.nodes import Node
+from drills.procedures import copies
 from drills.procedures.velero import NAMESPACE, Backup, Velero
 from drills.waiting import wait_until
 
@@ -168,6 +169,27 @@ class Backups:
             newest = Backup(partial, namespace, newest.started)
         self._drill.check("the partial backup is not chosen", newest.name != partial, f"not {partial}", newest.name)
         self._velero.restore(newest)
+
+    def restore_newest_undisturbed(self, namespace: str) -> None:
+        """Restore the newest backup in whose live copy no checkpoint ended, or that a hook made whole.
+
+        Whether one ended is said by the database's log, which must be kept where the namespace's loss does not reach.
+
+        Raises:
+            ProcedureFailed: there is none, or it could not be restored.
+            WaitTimeout: the workload was not back in time.
+        """
+        command = "grep 'checkpoint complete' postgresql.log; kubectl -n velero get podvolumebackups -o wide"
+        with self._drill.step("look for checkpoints that ended while the files were copied", command):
+            disturbed = copies.disturbed(self._drill)
+            found = self._velero.completed(namespace)
+        told = [one.name for one in found if one.name in disturbed]
+        self._drill.check("a copy in which a checkpoint ended is told apart", bool(told), "one or more", told or "none")
+        if not self._drill.leaves_out("procedure"):
+            found = [one for one in found if one.name not in disturbed]
+        if not found:
+            raise ProcedureFailed(f"no backup of {namespace} was copied without a checkpoint that ended meanwhile")
+        self._velero.restore(found[0])
 
     def restore_newest_known(self, namespace: str) -> None:
         """Compare the store with what Velero knows, and restore the newest backup that it does.

@@ -17,8 +17,9 @@ from drills.clock import stamp
 from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.kube import VELERO_ENDED, Kube, Manifest, deployment_available, velero_phase
-from drills.procedures import holdings, results
+from drills.procedures import copies, holdings, results
 from drills.shell import command_line
+from drills.waiting import wait_until
 
 NAMESPACE = "velero"
 BACKUP_TIMEOUT_S = 300.0
@@ -82,6 +83,7 @@ class Velero:
         schedule: str = "",
         name: str = "",
         fails_as: type[DrillError] = EnvironmentFailed,
+        meanwhile: Callable[[], object] | None = None,
     ) -> Backup:
         """Back a namespace up, its volumes' files included, and note the recovery point that it offers.
 
@@ -96,6 +98,7 @@ class Velero:
             name: its name; by default the namespace's with the time of day.
             fails_as: what it means here that it did not complete: without one there is nothing to rehearse, or, as a
                 step of the procedure, ProcedureFailed.
+            meanwhile: called again and again until the backup has ended.
 
         Raises:
             EnvironmentFailed: (or `fails_as`) the backup did not complete.
@@ -103,7 +106,10 @@ class Velero:
         name = name or self._new_name(namespace)
         before = holdings.bound_claims(self._kube, namespace)
         holds = ["--from-schedule", schedule] if schedule else [*self._holding(namespace), "--ttl", ttl]
-        self._create("backup", name, *holds, "--wait", timeout_s=BACKUP_TIMEOUT_S, fails_as=fails_as)
+        wait = [] if meanwhile else ["--wait"]
+        self._create("backup", name, *holds, *wait, timeout_s=BACKUP_TIMEOUT_S, fails_as=fails_as)
+        if meanwhile:
+            self._until_ended(name, meanwhile)
         status = self._note_end("backup", name)
         if status.get("phase") != "Completed":
             raise fails_as(f"backup {name} ended as {self._how_it_ended('backup', name, status)}")
@@ -122,6 +128,7 @@ class Velero:
             claims=lacking.bound,
             claims_missing=",".join(lacking.missing),
             claims_left_out=",".join(lacking.left_out),
+            **copies.copy_of(self._kube, found, files).facts(),
         )  # fmt: skip
         self._judge(backup, lacking)
         return backup
@@ -139,6 +146,15 @@ class Velero:
                 f"backup {backup.name} holds the volumes of {backup.namespace}", not told, expected,
                 f"missing: {told}" if told else expected,
             )  # fmt: skip
+
+    def _until_ended(self, backup: str, meanwhile: Callable[[], object]) -> None:
+        ended = velero_phase(*VELERO_ENDED)
+
+        def once() -> bool:
+            meanwhile()
+            return ended(self._kube.get("velero.io/v1/Backup", backup, NAMESPACE))
+
+        wait_until(once, what=f"backup {backup} has ended", within_s=BACKUP_TIMEOUT_S, every_s=0.2)
 
     def begin_backup(self, namespace: str, schedule: str = "") -> str:
         """Begin a backup, wait until it is under way, and return its name; see `end`.
@@ -264,6 +280,7 @@ class Velero:
             ProcedureFailed: Velero failed, or said something else than Completed.
             WaitTimeout: the volumes' data or the pods were not there in time.
         """
+        copies.weigh(self._drill, self._kube, NAMESPACE, backup.name)
         self._restores += 1
         name = f"{backup.name}-restore" + (f"-{self._restores}" if self._restores > 1 else "")
         self._restore(name, "restore the backup", *_from(backup), "--preserve-nodeports")
@@ -300,6 +317,7 @@ class Velero:
             ProcedureFailed: Velero failed, or said something else than Completed.
             WaitTimeout: the pods were not ready in time.
         """
+        copies.weigh(self._drill, self._kube, NAMESPACE, backup.name)
         self._restore(
             f"{backup.name}-{app}", f"restore {app}", *_from(backup), "--selector", f"app={app}",
             "--preserve-nodeports",
@@ -325,6 +343,7 @@ class Velero:
             ProcedureFailed: Velero failed, or said something else than Completed.
             WaitTimeout: the volumes' data was not there in time.
         """
+        copies.weigh(self._drill, self._kube, NAMESPACE, backup.name)
         name = f"{backup.name}-copy"
         self._restore(
             name, "restore the backup beside the original", *_from(backup),
@@ -345,6 +364,14 @@ class Velero:
                 what="the volumes' data is restored",
                 within_s=self._drill.at_most(RESTORE_TIMEOUT_S),
             )
+
+        found = self._kube.get("velero.io/v1/Restore", restore, NAMESPACE) or {}
+        held = holdings.volume_backups(self._kube, str((found.get("spec") or {}).get("backupName", "")))
+        nothing = copies.restored_nothing(
+            held, self._kube.list("velero.io/v1/PodVolumeRestore", NAMESPACE, labels=selected)
+        )
+        if nothing:
+            raise ProcedureFailed(f"restore {restore} restored nothing of volumes that the backup holds: {nothing}")
 
     def _restore(self, name: str, step: str, *arguments: str) -> None:
         with self._drill.step(step, f"velero restore create {name} {command_line(arguments)} --wait"):
