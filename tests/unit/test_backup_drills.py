@@ -274,6 +274,7 @@ def validated(*, proof: bool = True, verified: bool = True) -> Script:
         script.read_back(15.0, rows[:80])
         script.phase("verified", 15.5)
         script.phase("stable", 16.0)
+        script.phase("ended", 17.0)
     return script
 
 
