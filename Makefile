@@ -34,7 +34,7 @@ test: times setup
 	@$(STAGE) format $(BIN)/ruff format --quiet --check .
 	@$(STAGE) types $(BIN)/mypy --no-error-summary
 	@# Three, on two cores as well: some of these tests wait for a clock.
-	@$(STAGE) "unit and plugin tests" $(BIN)/pytest -q -n 3 --dist loadfile tests/unit tests/fixtures tests/plugin
+	@$(STAGE) "unit and plugin tests" $(BIN)/pytest -q -n 3 --dist loadfile tests/unit tests/fixtures tests/plugin tests/attacks
 	@$(STAGE) "unit tests, other client" env PYTHON=$(BIN)/python tests/clients.sh
 	@$(STAGE) "packaging tests" $(BIN)/pytest -q tests/packaging
 	@$(STAGE) "images" $(BIN)/drills images get

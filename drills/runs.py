@@ -32,6 +32,7 @@ from drills import chain, parsing, texts
 from drills.chain import GENESIS
 from drills.clock import Clock, SystemClock, parse_stamp, stamp
 from drills.errors import EnvironmentFailed, UsageError
+from drills.line import one_line
 from drills.record import write_atomically
 from drills.redaction import SECRETS
 
@@ -269,8 +270,7 @@ def provenance(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "python": platform.python_version(),
         "command": mask_arguments(sys.argv if argv is None else argv),
         "directory": str(Path.cwd()),
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain")),
+        **_checkout(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "ci": {name: os.environ[name] for name in _CI if name in os.environ},
     }
@@ -394,12 +394,29 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _git(*arguments: str) -> str:
+def _checkout() -> dict[str, Any]:
+    """Say which commit this is run from, and whether anything was changed since; None is what git does not say.
+
+    A checkout of another owner, an unborn branch, no repository or no git: nothing of it is clean.
+    """
+    commit, why = _git("rev-parse", "--verify", "HEAD")
+    changes, also = (None, why) if commit is None else _git("status", "--porcelain")
+    known = {"commit": commit, "uncommitted_changes": None if changes is None else bool(changes)}
+    return known | ({"commit_unknown": why or also} if why or also else {})
+
+
+def _git(*arguments: str) -> tuple[str | None, str]:
+    """Ask git; returns its answer, or None and why there is none."""
     try:
-        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""
+        answer = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, errors="replace", timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return None, f"git {arguments[0]}: {error}"
+    if answer.returncode != 0:
+        lines = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]
+        return None, f"git {arguments[0]}: {one_line(lines[0])}"
+    return answer.stdout.strip(), ""
 
 
 def _version(package: str) -> str:

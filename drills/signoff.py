@@ -5,6 +5,7 @@ A line is only ever added, and its SHA-256 goes to the log of all runs. Records 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import getpass
 import hashlib
@@ -15,10 +16,11 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from drills import meta, parsing, runs
+from drills import meta, parsing, runs, texts
 from drills.clock import Clock, SystemClock, parse_stamp, stamp
 from drills.errors import EnvironmentFailed, UsageError
 from drills.record import load
@@ -94,9 +96,11 @@ def sign_off(
     now = stamp((clock or SystemClock()).now().utc)
     if decision not in DECISIONS:
         raise UsageError(f"--decision: found {decision!r}, accepted: {', '.join(DECISIONS)}")
-    for option, texts in (("--by", [by]), ("--role", [role]), ("--issue", issues)):
-        if not all(text.strip() for text in texts):
+    for option, given in (("--by", [by]), ("--role", [role]), ("--issue", issues)):
+        if not all(text.strip() for text in given):
             raise UsageError(f"{option}: found nothing, accepted: some text")
+    _refuse_no_text({"--by": [by], "--role": [role], "--issue": issues, "--action": actions, "--comment": [comment],
+                     "--meta": supplied})  # fmt: skip
     records = _records(run_dir, drill)
     said = meta.parse(supplied, "--meta")
     _refuse_contradiction(said, records)
@@ -242,6 +246,14 @@ def _records(run_dir: Path, drill: str | None) -> dict[str, dict[str, Any]]:
     return {path.as_posix(): load(run_dir / path) for path in paths if drill in (None, path.parent.name)}
 
 
+def _refuse_no_text(given: Mapping[str, Sequence[str]]) -> None:
+    """Refuse bytes that are no text, before anything is written: a line is only ever added."""
+    for option, said in given.items():
+        for text in said:
+            if texts.whole(text) != text:
+                raise UsageError(f"{option}: invalid value {texts.whole(text)!r}: expected text in UTF-8")
+
+
 def _refuse_contradiction(said: Mapping[str, str], records: Mapping[str, Mapping[str, Any]]) -> None:
     """What was recorded when the drill was held stays; only lists are added to."""
     for name, record in records.items():
@@ -356,23 +368,41 @@ def _new_id(run: str, taken: Iterable[str]) -> str:
 
 
 def _append(run_dir: Path, one: SignOff) -> None:
-    """Add the line and then its log entry, so that a crash in between leaves a line that nobody vouches for."""
+    """Add the line and then its log entry; where either cannot be written, neither stays.
+
+    A crash in between leaves a line that nobody vouches for, which may be taken out by hand.
+    """
     path = run_dir / SIGN_OFFS
     line = line_of(one).encode()
-    with path.open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        if not (file.read()[-1:] or b"\n") == b"\n":
-            raise UsageError(
-                f"{path}: found half a line at its end, from a writer that was killed; accepted: without it"
-            )
-        file.write(line + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-        runs.append(
-            run_dir.parent / runs.LOG,
-            {"utc": one.utc, "event": "sign-off", "run": one.run, "drill": one.drill, "sha256": _sha256(line)},
-        )
+    try:
+        with path.open("a+b", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            before = file.read()
+            if not (before[-1:] or b"\n") == b"\n":
+                raise UsageError(
+                    f"{path}: found half a line at its end, from a writer that was killed; accepted: without it"
+                )
+            try:
+                _write(file, line + b"\n")
+                runs.append(
+                    run_dir.parent / runs.LOG,
+                    {"event": "sign-off", "run": one.run, "drill": one.drill, "sha256": _sha256(line)},
+                )
+            except BaseException:
+                if before:
+                    file.truncate(len(before))
+                else:
+                    path.unlink()
+                raise
+    except OSError as error:
+        raise EnvironmentFailed(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _write(file: FileIO, line: bytes) -> None:
+    if file.write(line) != len(line):  # a disk takes what it has room for
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(file.fileno())
 
 
 def _sign(one: SignOff, key: Path) -> str:

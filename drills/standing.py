@@ -223,6 +223,8 @@ _RUN = {
     "user": "the account that ran it",
     "host": "the machine it ran on",
     "command": "the command line",
+    "commit": "the commit it was run from",
+    "uncommitted_changes": "whether anything was changed since that commit",
     "packages": "versions of the tools",
 }
 _RUN_ON_KIND = {"engine.version": "the container engine's version", "images": "the images' digests"}

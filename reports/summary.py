@@ -122,6 +122,8 @@ def _about(results: Results) -> Iterator[str]:
     if commit:
         changed = " with uncommitted changes" if results.about.get("uncommitted_changes") else ""
         facts.append(f"commit {_code(commit[:12])}{changed}")
+    elif "commit" in results.about:
+        facts.append("commit unknown")
     if results.about.get("why"):
         facts.append(f"held because: {escaped(results.about['why'])}")
     counted = ", ".join(f"{number} {standing}" for standing, number in results.standings().items())

@@ -44,7 +44,7 @@ def verify_sh(
     clean = {"PATH": str(path), "TMPDIR": os.environ.get("TMPDIR", "/tmp")}  # noqa: S108 - where mktemp works
     return subprocess.run(
         argv, env=clean | {name: str(value) for name, value in environment.items()},
-        capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=300, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
 

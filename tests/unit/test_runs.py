@@ -1,12 +1,14 @@
 import hashlib
 import json
 import multiprocessing
+import os
 import re
+import subprocess
 from datetime import UTC, datetime
 
 import pytest
 
-from drills import chain, runs
+from drills import chain, runs, schema
 from drills.clock import FakeClock
 from drills.errors import UsageError
 from drills.record import write_atomically
@@ -241,3 +243,41 @@ def test_provenance_does_without_git_and_a_name(monkeypatch, tmp_path):
     about = runs.provenance([])
     assert about["commit"] == ""
     assert about["user"].isdigit()
+
+
+def git(place, *arguments):
+    subprocess.run(["git", "-C", place, *arguments], check=True, capture_output=True)
+
+
+def test_a_checkout_that_git_does_not_answer_for_is_unknown_and_never_clean(tmp_path, monkeypatch):
+    place = tmp_path / "checkout"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+
+    def said():
+        about = runs.provenance()
+        return about["commit"], about["uncommitted_changes"], about.get("commit_unknown")
+
+    assert said()[:2] == (None, None)
+    assert "not a git repository" in said()[2]
+    git(place, "init", "--quiet")
+    assert said()[:2] == (None, None), "no commit yet"
+    (place / "file").write_text("x")
+    git(place, "add", "file")
+    git(place, "-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "--quiet", "--message=x")
+    commit, changed, why = said()
+    assert (len(commit), changed, why) == (40, False, None)
+    (place / "file").write_text("y")
+    assert said() == (commit, True, None)
+    # Another owner, as in a container whose user is not the one who checked out.
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    assert said()[:2] == (None, None)
+    assert "dubious ownership" in said()[2]
+    monkeypatch.setenv("PATH", "")
+    assert said()[:2] == (None, None)
+    assert schema.problems("run-v1", {**runs.provenance(), "schema": runs.SCHEMA, "run": "x", "ended_utc": None,
+                                      "started_utc": "2026-11-21T09:33:06.000Z"}) == []  # fmt: skip
