@@ -101,8 +101,8 @@ def recovery_point(history: Source) -> float | None:
     return None if found is None else found.rpa_s
 
 
-def point(history: Source) -> RecoveryPoint | None:
-    """How far back acknowledged writes are gone, by the ledger that lost most.
+def point(history: Source, ledger: str | None = None) -> RecoveryPoint | None:
+    """How far back acknowledged writes are gone: those of one ledger, or by default of the one that lost most.
 
     It is the moment at which the service stopped acknowledging writes minus the acknowledgement of the OLDEST write
     that is missing. That moment is the later of the fault's instant and the last receipt before the outage, for a
@@ -114,7 +114,7 @@ def point(history: Source) -> RecoveryPoint | None:
 
     """
     issued = marks.issued_at(history)
-    names = marks.ledger_names(history)
+    names = marks.ledger_names(history) if ledger is None else [ledger]
     parts = [_of_ledger(history, name) for name in names]
     if issued is None or not parts or not all(part.read for part in parts):
         return None

@@ -1,15 +1,21 @@
+import ssl
+import subprocess
 import threading
 import time
+import unittest
 from datetime import timedelta
 
+import botocore.exceptions
+import psycopg
 import pytest
 
-from drills import measures, record
+from drills import kube, measures, record
 from drills.books import Finding
 from drills.clock import SystemClock
 from drills.commands import Commands
 from drills.drill import FOREVER, Drill
 from drills.errors import (
+    BadReading,
     EnvironmentFailed,
     FaultHadNoEffect,
     MeasuringBroke,
@@ -413,6 +419,104 @@ def test_waiting_in_vain_for_kubernetes_after_the_damage_is_missed(make, service
     with pytest.raises(WaitTimeout), drill.disruption(fault, **LIMITS):
         raise WaitTimeout("the pod to come back", "Pending", 60)
     assert drill.judgement.verdict is Verdict.MISSED
+
+
+def raised_in_recovery(drill, service, raises):
+    """Run a whole drill in whose procedure something is raised; give verdict, reason and record."""
+    with pytest.raises(BaseException), drill.disruption(held(drill, service), **LIMITS):  # noqa: B017, SIM117 - whatever it is
+        with drill.recovery("restore"), drill.step("restore"):
+            raises()
+    drill.close()
+    return drill.judgement.verdict, drill.judgement.why, drill.recorded()
+
+
+def throws(error):
+    def throw():
+        raise error
+
+    return throw
+
+
+CLIENT_ERRORS = [
+    kube.Busy(429, "TooManyRequests", "the API server is busy"),
+    kube.Denied(403, "Forbidden", "pods is forbidden"),
+    kube.KubeError(422, "Invalid", "spec is invalid"),
+    kube.Unreachable("Refused", "no connection"),
+    botocore.exceptions.EndpointConnectionError(endpoint_url="http://127.0.0.1:9"),
+    botocore.exceptions.ClientError({"Error": {"Code": "NoSuchKey", "Message": "gone"}}, "GetObject"),
+    psycopg.OperationalError("server closed the connection unexpectedly"),
+    psycopg.errors.UndefinedTable('relation "orders" does not exist'),
+    OSError(28, "No space left on device"),
+    FileNotFoundError(2, "No such file or directory", "backup.tar"),
+    TimeoutError("timed out"),
+    subprocess.CalledProcessError(1, ["velero"]),
+    subprocess.TimeoutExpired(["velero"], 5),
+    ssl.SSLError("certificate verify failed"),
+    ValueError("no snapshot in the list"),
+    KeyError("status"),
+    ZeroDivisionError("division by zero"),
+    RuntimeError("the restore did not start"),
+    ExceptionGroup("two restores", [OSError("one"), ValueError("two")]),
+    UsageError("kube.apply: invalid value 'text': expected a manifest"),
+    WriteRefused("connection refused"),
+    BadReading("503"),
+    type("TheirOwnError", (Exception,), {})("quota exceeded"),
+]
+
+
+@pytest.mark.parametrize("error", CLIENT_ERRORS, ids=lambda error: type(error).__name__)
+def test_whatever_the_procedure_raises_after_the_damage_is_a_failed_recovery(make, service, error):
+    verdict, why, made = raised_in_recovery(make(), service, throws(error))
+    assert verdict is Verdict.MISSED, why
+    assert made["verdict"] == "MISSED"
+    assert made["failure"]["during"] == "recovery"
+    assert "defect" not in made["failure"]
+    assert " ".join(str(error).split())[:40] in why
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (EnvironmentFailed("the disk of the machine is full"), Verdict.ENVIRONMENT),
+        (MeasuringBroke("the sampler died"), Verdict.INCONCLUSIVE),
+        (KeyboardInterrupt(), Verdict.INCONCLUSIVE),
+        (SystemExit(1), Verdict.INCONCLUSIVE),
+        (unittest.SkipTest("not today"), Verdict.INCONCLUSIVE),
+        (pytest.skip.Exception("not today"), Verdict.INCONCLUSIVE),
+        (pytest.exit.Exception("enough"), Verdict.INCONCLUSIVE),
+        (pytest.fail.Exception("Timeout (>3.0s) from pytest-timeout."), Verdict.INCONCLUSIVE),
+        (pytest.fail.Exception("the restore is empty"), Verdict.MISSED),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_only_ends_the_test_or_the_harness_says_nothing_of_recovery(make, service, error, expected):
+    verdict, why, _ = raised_in_recovery(make(), service, throws(error))
+    assert verdict is expected, why
+
+
+def test_a_bug_in_our_own_code_is_no_failed_recovery_and_says_where_it_lies(make, service):
+    drill = make()
+    verdict, why, made = raised_in_recovery(drill, service, lambda: drill.backup("dump", "x", "monday"))
+    assert verdict is Verdict.INCONCLUSIVE, why
+    assert made["failure"]["defect"].startswith("drills.")
+    assert why.startswith(f"the harness failed in its own code ({made['failure']['defect']}): AttributeError")
+
+
+def test_an_error_outside_the_procedure_is_a_bug_of_the_scenario(make, service):
+    drill = make()
+    with pytest.raises(KeyError), drill.disruption(held(drill, service), **LIMITS):
+        raise KeyError("typo")
+    assert drill.judgement.verdict is Verdict.INCONCLUSIVE
+    assert drill.judgement.why == "the harness failed: KeyError: 'typo'"
+
+
+def test_an_error_that_the_procedure_handles_is_none(make, service):
+    drill = make()
+    with drill.disruption(held(drill, service), **LIMITS), drill.recovery("restore"):
+        with pytest.raises(OSError, match="first try"):
+            raise OSError("first try")
+        plug_in(service)
+    assert drill.judgement.verdict is Verdict.MET
 
 
 def test_a_failed_check_is_missed(make, service):

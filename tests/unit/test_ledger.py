@@ -148,3 +148,38 @@ def test_usage_is_checked():
     with pytest.raises(UsageError, match="started twice"):
         one.start()
     one.stop()
+
+
+def test_what_is_kept_is_counted_of_what_was_acknowledged_and_not_of_numbers():
+    service = Service()
+    one = writer(service)
+    one.append_once(5)
+    service.takes_writes = False
+    with pytest.raises(WaitTimeout):
+        one.append_once(1, within_s=0.05)
+    service.takes_writes = True
+    one.append_once(45)
+    assert one.written == 50
+    assert service.rows[-1].seq > 50, "refused rows keep their numbers"
+    assert len({row.seq for row in service.rows if row.seq <= 50}) < 50
+    assert one.kept(service.rows, up_to=50) == 50
+    assert one.kept(service.rows[1:], up_to=50) == 49
+    assert one.kept(service.rows[:-1], up_to=50) == 49
+    assert one.kept(service.rows, up_to=60) == 50, "no more than were acknowledged"
+    stranger = replace(service.rows[0], seq=10_000)
+    assert one.kept([stranger], up_to=50) == 0
+
+
+def test_a_writer_that_has_been_taking_writes_is_not_waited_for():
+    service = Service()
+    one = writer(service)
+    one.append_once(5)
+    one.wait_until_taking(5, 0.0)
+    assert one.is_taking(5)
+    assert not one.is_taking(6)
+    service.takes_writes = False
+    with pytest.raises(WaitTimeout):
+        one.append_once(1, within_s=0.01)
+    assert not one.is_taking(1)
+    with pytest.raises(WaitTimeout, match="refused: connection refused"):
+        one.wait_until_taking(1, 0.01)
