@@ -435,6 +435,8 @@ class Entry(Said):
     procedure: _Text | None = None
     backup: _Texts = ()
     """What the procedure restores from."""
+    disposable: _Texts = ()
+    """Volume claims, as NAME or NAMESPACE/NAME, whose data may go: caches, what is rebuilt."""
     controls: _Texts = ()
     last: _Day | None = None
     """When it was held last as far as people remember; no evidence."""
@@ -460,6 +462,9 @@ class PlannedDrill:
         objective: what was promised, and by which class of the plan.
         procedure: None where the plan names none.
         procedure_name: its name in the plan, empty where it names none.
+        disposable: volume claims whose data may go.
+        longest_gap: the longest time that the plan lets pass between two backups that the drill restores from; None if
+            it does not say.
         frequency: how often it is held; None if nobody says.
 
     """
@@ -473,6 +478,8 @@ class PlannedDrill:
     procedure: Procedure | None = None
     procedure_name: str = ""
     backup: tuple[str, ...] = ()
+    disposable: tuple[str, ...] = ()
+    longest_gap: timedelta | None = None
     frequency: timedelta | None = None
     participants: tuple[Participant, ...] = ()
     approver: str = ""
@@ -488,6 +495,16 @@ class PlannedDrill:
     def runbook(self) -> str:
         """The document of the procedure; empty if the plan names none."""
         return (self.procedure.runbook or "") if self.procedure else ""
+
+    def planned_point(self) -> dict[str, Any] | None:
+        """Give the recovery point that the plan promises at worst, as records keep it; None if it does not say.
+
+        It is how old the newest backup can be when the disaster comes, from when the taking of one began to when that
+        of the next one does. What a drill achieves is taken from a backup of its own choosing, and may be far better.
+        """
+        if self.longest_gap is None:
+            return None
+        return {"worst_s": self.longest_gap.total_seconds(), "backups": list(self.backup)}
 
     def expected_steps(self) -> list[dict[str, Any]]:
         """Give the procedure's steps as records keep them: `name`, `command`, `expected_s` (None: nobody says)."""
@@ -624,6 +641,8 @@ class Plan(_Part):
             procedure=self.procedures[entry.procedure] if entry.procedure else None,
             procedure_name=entry.procedure or "",
             backup=entry.backup,
+            disposable=entry.disposable,
+            longest_gap=self._longest_gap(entry),
             frequency=entry.frequency or rest.frequency,
             participants=entry.participants or rest.participants,
             approver=entry.approver or rest.approver or "",
@@ -639,6 +658,13 @@ class Plan(_Part):
             last=entry.last,
             next=entry.next,
         )
+
+    def _longest_gap(self, entry: Entry) -> timedelta | None:
+        """Give the longest time between two backups: of those that an entry names, else of the classes that hold."""
+        if entry.backup:
+            return max(self.backups[name].longest_gap for name in entry.backup)
+        classes = (self.objectives[group][name] for group, _, name in (each.partition("/") for each in entry.objective))
+        return min((one.backup_every for one in classes if one.backup_every is not None), default=None)
 
     def _objective(self, names: Sequence[str]) -> Objective:
         classes = [self.objectives[group][name] for group, _, name in (each.partition("/") for each in names)]

@@ -353,9 +353,14 @@ def _met(objective: Objective, achieved: Achieved, word: str) -> str:
 
 
 def _which_was_later(achieved: Achieved) -> str:
-    """Say whether answers or writes came back later, where both were watched and one did."""
-    answers, writes = achieved.answers, achieved.writes_back
-    if answers is None or writes is None or answers.rta_s == writes.rta_s:
+    """Say whether answers or writes came back later, where they are further apart than the recovery is uncertain."""
+    answers, writes, both = achieved.answers, achieved.writes_back, achieved.recovery
+    if (
+        answers is None
+        or writes is None
+        or both is None
+        or abs(answers.rta_s - writes.rta_s) <= both.high_s - both.low_s
+    ):
         return ""
     if writes.rta_s > answers.rta_s:
         return f", writes last: answers were back in {answers.rta_s:.2f} s"

@@ -11,7 +11,7 @@ from drills.shell import command_line
 from drills.standing import Action, SignOff, Standing
 from drills.verdicts import Verdict
 
-from . import words
+from . import cells, words
 from .changes import Before, find_before, left_out_of, read_about, what_changed
 from .executed import Command, Executed, executed, read_commands
 from .headline import RANK, Headline, headline
@@ -281,7 +281,8 @@ def measured(view: View) -> list[tuple[str, str]]:
 def recovery(view: View) -> str:
     """Say the recovery time achieved with its bounds; without one, whether it was missed or never measured."""
     absent = words.NEVER if view.verdict is Verdict.MISSED else words.NOT_MEASURED
-    return words.bounds(view.rta_s, view.rta_low_s, view.rta_high_s, absent)
+    last = cells.came_back_last(view)
+    return words.bounds(view.rta_s, view.rta_low_s, view.rta_high_s, absent) + (f" ({last})" if last else "")
 
 
 def verified(view: View) -> list[tuple[str, str]]:
@@ -301,7 +302,12 @@ def verified(view: View) -> list[tuple[str, str]]:
         pairs.append((name, text))
     if unknown:
         pairs.append(("never acknowledged", f"{unknown}; they count neither as kept nor as lost"))
-    pairs.append(("recovery point achieved (RPA)", f"{words.seconds(view.rpa_s)} of {words.objective(view.rpo_s)}"))
+    stopped = view.figure("achieved", "writes_stopped_s")
+    if stopped:
+        pairs.append(("writes were acknowledged until", f"{words.seconds(stopped)} after the fault"))
+    pairs.append(("recovery point achieved (RPA)", f"{cells.achieved_point(view)} of {words.objective(view.rpo_s)}"))
+    if cells.planned_point(view):
+        pairs.append(("recovery point by the plan", cells.planned_point(view).removeprefix("by plan ")))
     if view.figure("backup", "age_at_fault_s") is not None:
         age = words.seconds(view.figure("backup", "age_at_fault_s"))
         pairs.append(("recovery point the backup offered", f"{age} old when the fault was issued"))

@@ -34,11 +34,12 @@ from drills.verdicts import Verdict
 
 from .allure_clock import DrillClock, window
 from .allure_history import CATEGORIES, STATUS, category, write_history
+from .cells import achieved_point, came_back_last
 from .results import Result, Results, read_results
 from .summary import escaped
 from .timeline import PHASE_WORDS
 from .view import Problem, Step, View
-from .words import bounds, clean, objective, seconds
+from .words import bounds, clean, objective
 
 SEVERITY = {
     "critical": Severity.BLOCKER,
@@ -248,8 +249,10 @@ def _labels(view: View, result: Result | None) -> Iterator[Label]:
 
 def _parameters(view: View) -> Iterator[tuple[str, str]]:
     yield "RTA", bounds(view.rta_s, view.rta_low_s, view.rta_high_s)
+    if last := came_back_last(view):
+        yield "came back last", last
     yield "RTO", objective(view.rto_s)
-    yield "RPA", seconds(view.rpa_s)
+    yield "RPA", achieved_point(view)
     yield "RPO", objective(view.rpo_s)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from drills import budget, parsing
 from drills.verdicts import Verdict
 
+from .cells import achieved_point, since
 from .palette import VERDICT_WORD
 from .view import View, read_record
 from .words import bounds, clean, objective, seconds
@@ -126,7 +127,7 @@ def _loss(view: View, last: View) -> list[str]:
     if not now and not was and (now is None) is (was is None):
         return []
     return [
-        f"Acknowledged writes lost: {_count(now)} (back to {seconds(view.rpa_s)} before the fault), "
+        f"Acknowledged writes lost: {_count(now)} (back to {achieved_point(view)} before {since(view)}), "
         f"was {_count(was)} ({seconds(last.rpa_s)})."
     ]
 

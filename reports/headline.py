@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from drills.verdicts import Verdict, worst
 
+from .cells import achieved_point, came_back_last, since
 from .palette import VERDICT_WORD
 from .view import Problem, View
 from .words import seconds
@@ -92,13 +93,20 @@ def worst_gap(view: View) -> Gap | None:
             gaps.append(Gap(math.inf, f"the service did not come back (RTO {seconds(view.rto_s)})"))
         elif view.rta_s is not None:
             at_most = view.rta_s if view.rta_high_s is None else view.rta_high_s
-            gaps.append(_gap(f"service back after {seconds(at_most)} at most", at_most, view.rto_s, "RTO"))
+            gaps.append(
+                _gap(
+                    f"service back after {seconds(at_most)} at most{_besides(came_back_last(view))}",
+                    at_most,
+                    view.rto_s,
+                    "RTO",
+                )
+            )
     if view.rpo_s is not None and view.rpa_s is not None:
         lost = view.writes("lost") or 0
         what = (
             "no acknowledged write lost"
             if not lost
-            else f"{lost} acknowledged writes lost, back to {seconds(view.rpa_s)} before the fault"
+            else f"{lost} acknowledged writes lost, back to {achieved_point(view)} before {since(view)}"
         )
         gaps.append(_gap(what, view.rpa_s, view.rpo_s, "RPO"))
     if not gaps:
@@ -107,6 +115,10 @@ def worst_gap(view: View) -> Gap | None:
     if view.verdict is Verdict.MISSED and chosen.ratio <= 1:
         return None  # both figures hold: it missed by a failed check or by broken rows, which `why` says
     return chosen
+
+
+def _besides(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
 def _gap(what: str, achieved: float, promised: float, name: str) -> Gap:

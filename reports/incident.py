@@ -17,6 +17,7 @@ from drills.record import write_atomically
 from drills.standing import sign_offs
 from drills.verdicts import Verdict
 
+from .cells import achieved_point, came_back_last, planned_point
 from .executed import Executed, executed
 from .view import View
 from .words import NEVER, bounds, clean, objective, seconds
@@ -84,8 +85,12 @@ def draft(view: View, events: Sequence[Event], steps: Sequence[Executed] = ()) -
         ("Detected (UTC)", detected.utc if (detected := view.phase("detected")) else "no detection was recorded"),
         ("Service back (UTC)", restored.utc if restored else _back_without_end(view)),
         ("Recovery complete (UTC)", stable.utc if stable else "not reached"),
-        ("Recovery time", f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s)}, promised {objective(view.rto_s)}"),
-        ("Recovery point", f"{seconds(view.rpa_s)}, promised {objective(view.rpo_s)}"),
+        (
+            "Recovery time",
+            f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s)}, promised {objective(view.rto_s)}"
+            + _besides(came_back_last(view)),
+        ),
+        ("Recovery point", f"{achieved_point(view)}, promised {objective(view.rpo_s)}{_besides(planned_point(view))}"),
         ("Users without service", seconds(view.figure("achieved", "downtime_s"))),
         ("Acknowledged writes lost", "unknown: the data was not read back" if lost is None else str(lost)),
         ("Level", ", ".join(filter(None, (_tier(view), _reach(view)))) or FILL_IN),
@@ -161,6 +166,10 @@ def since(moment: Moment) -> str:
     if moment.since_s is None:
         return ""
     return f"{'+' if moment.since_s > 0 else ''}{seconds(moment.since_s)}"
+
+
+def _besides(text: str) -> str:
+    return f"; {text}" if text else ""
 
 
 def _back_without_end(view: View) -> str:

@@ -32,6 +32,11 @@ _DURATIONS = {
     "drills_rta_seconds": ("Recovery time achieved.", "rta_s"),
     "drills_rta_low_seconds": ("The least that the recovery can have taken.", "rta_low_s"),
     "drills_rta_high_seconds": ("The most that the recovery can have taken: this is judged.", "rta_high_s"),
+    "drills_answers_back_seconds": ("From the fault to the first answer that lasted.", "answers_back_s"),
+    "drills_writes_back_seconds": (
+        "From the fault to the first write acknowledged after the last refused one.",
+        "writes_back_s",
+    ),
     "drills_rpa_seconds": ("Recovery point achieved: how far back the oldest lost write was.", "rpa_s"),
     "drills_downtime_seconds": ("How long the service was away in all.", "downtime_s"),
 }

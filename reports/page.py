@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from drills.history import Event
 from drills.record import write_atomically
 
-from . import incident, words
+from . import cells, incident, words
 from .account import (
     STANDING_MEANS,
     STANDING_ROLE,
@@ -90,6 +90,8 @@ def render_page(account: RunAccount, trend: pd.DataFrame | None = None) -> str:
     )
     environment.filters["seconds"] = words.seconds
     environment.filters["objective"] = words.objective
+    environment.filters["achieved_point"] = cells.achieved_point
+    environment.filters["planned_point"] = cells.planned_point
     environment.filters["breakable"] = _breakable
     environment.filters["whole"] = _whole
     return environment.get_template("report.html.j2").render(

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from drills.record import write_atomically
 
-from . import incident, words
+from . import cells, incident, words
 from .account import (
     STANDING_MEANS,
     STANDING_ROLE,
@@ -166,7 +166,7 @@ def _drill(told: DrillAccount) -> dict[str, Any]:
         "why": view.why or "the record gives no reason",
         "standing": _standing(told),
         "rta": f"{recovery(view)} / {words.objective(view.rto_s)}",
-        "rpa": f"{words.seconds(view.rpa_s)} / {words.objective(view.rpo_s)}",
+        "rpa": cells.point_beside_objective(view),
         "writes": _writes(view),
         "changes": told.changes,
         "notices": [f"{strong} {rest}" for strong, rest in told.remarks],

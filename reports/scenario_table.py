@@ -13,11 +13,11 @@ from pathlib import Path
 
 from drills.errors import UsageError
 from drills.record import write_atomically
-from drills.verdicts import Verdict
 
+from .cells import point_beside_objective, time_beside_objective
 from .palette import VERDICT_WORD
 from .view import View, read_run
-from .words import NEVER, NOT_MEASURED, bounds, objective, seconds
+from .words import NOT_MEASURED, seconds
 
 BEGIN, END = "<!-- scenarios -->", "<!-- /scenarios -->"
 _COLUMNS = ("Disaster", "Runbook", "Verdict", "RTA / RTO", "RPA / RPO", "Acknowledged writes lost", "Held in")
@@ -119,13 +119,12 @@ def _row(view: View, root: str) -> tuple[str, ...]:
     runbook = view.text("runbook")
     acknowledged, lost = view.writes("acknowledged"), view.writes("lost")
     no_data = view.rpo_s is None and not acknowledged
-    never = NEVER if view.verdict is Verdict.MISSED and not view.phase("restored") else NOT_MEASURED
     return (
         _link(view.title, root, view.scenario),
         _link(Path(runbook).stem, root, runbook) if runbook else "none named",
         VERDICT_WORD[view.verdict],
-        f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s, never)} / {objective(view.rto_s)}",
-        "no data at stake" if no_data else f"{seconds(view.rpa_s)} / {objective(view.rpo_s)}",
+        time_beside_objective(view),
+        "no data at stake" if no_data else point_beside_objective(view),
         "no data at stake" if no_data else f"{_count(lost)} of {_count(acknowledged)}",
         NOT_MEASURED if view.held_s is None else seconds(round(view.held_s)),
     )

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from drills.errors import UsageError
 from drills.record import write_atomically
-from drills.verdicts import Verdict
 
+from .cells import point_beside_objective, time_beside_objective
 from .palette import VERDICT_WORD
 from .scenario_table import exit_code, named, parts
 from .view import View, read_run
-from .words import NEVER, NOT_MEASURED, bounds, objective, seconds
+from .words import NOT_MEASURED
 
 BEGIN, END = "<!-- strategies -->", "<!-- /strategies -->"
 _COLUMNS = ("Strategy", "Verdict", "RTA / RTO", "RPA / RPO", "Writes lost", "Standby's CPU", "Standby's memory")
@@ -89,12 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _compared(view: View) -> Compared:
     cores, memory = view.figure("standby", "cpu_cores"), view.figure("standby", "memory_bytes")
     lost, acknowledged = view.writes("lost"), view.writes("acknowledged")
-    never = NEVER if view.verdict is Verdict.MISSED and not view.phase("restored") else NOT_MEASURED
     return Compared(
         view,
         view.text("standby", "strategy"),
-        rta=f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s, never)} / {objective(view.rto_s)}",
-        rpa=f"{seconds(view.rpa_s)} / {objective(view.rpo_s)}",
+        rta=time_beside_objective(view),
+        rpa=point_beside_objective(view),
         lost=NOT_MEASURED if lost is None or acknowledged is None else f"{lost} of {acknowledged}",
         cpu=_used(cores, f"{cores or 0:.2f} cores"),
         memory=_used(memory, f"{(memory or 0) / 2**20:.0f} MiB"),

@@ -14,11 +14,12 @@ from pathlib import Path
 from drills.record import write_atomically
 from drills.verdicts import Verdict
 
+from .cells import point_beside_objective, time_beside_objective
 from .changes import left_out_of
 from .palette import VERDICT_SIGN
 from .results import Result, Results, read_results
 from .view import Problem, Step
-from .words import NEVER, NOT_MEASURED, bounds, objective, seconds
+from .words import NOT_MEASURED, seconds
 
 LIMIT = 900 * 1024
 """The most bytes that a summary may have: GitHub takes 1 MiB."""
@@ -134,15 +135,14 @@ def _about(results: Results) -> Iterator[str]:
 
 def _row(result: Result) -> str:
     view = result.view
-    absent = NEVER if view.verdict is Verdict.MISSED and not view.phase("restored") else NOT_MEASURED
     lost, acknowledged = view.writes("lost"), view.writes("acknowledged")
     kind = "repeats" if result.series else "attempts"
     worst_of = f" (the worst of {result.attempts} {kind})" if result.attempts > 1 else ""
     cells = [
         f"{VERDICT_SIGN[view.verdict]} {view.verdict}",
         _code(view.drill) + (" (sabotaged)" if view.sabotage else "") + worst_of,
-        f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s, absent)} / {objective(view.rto_s)}",
-        f"{seconds(view.rpa_s)} / {objective(view.rpo_s)}",
+        time_beside_objective(view),
+        point_beside_objective(view),
         NOT_MEASURED if lost is None or acknowledged is None else f"{lost} of {acknowledged}",
         _evidence(result),
     ]

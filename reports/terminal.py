@@ -11,10 +11,11 @@ from rich.text import Text
 
 from drills.verdicts import Verdict
 
+from .cells import point_beside_objective, time_beside_objective
 from .palette import VERDICT_SIGN, VERDICT_WORD
 from .results import Results, read_results
 from .view import View
-from .words import NEVER, NOT_MEASURED, bounds, objective, seconds
+from .words import NOT_MEASURED
 
 _STYLE = {
     Verdict.MET: "bold blue",
@@ -85,13 +86,12 @@ def _table(views: Sequence[View], *, terminal: bool) -> Table:
     table.add_column("RPA / RPO")
     table.add_column("writes lost", justify="right")
     for view in views:
-        absent = NEVER if view.verdict is Verdict.MISSED and not view.phase("restored") else NOT_MEASURED
         lost, acknowledged = view.writes("lost"), view.writes("acknowledged")
         table.add_row(
             view.label + (" (sabotaged)" if view.sabotage else ""),
             Text(f"{VERDICT_SIGN[view.verdict]} {VERDICT_WORD[view.verdict]}", style=_STYLE[view.verdict]),
-            f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s, absent)} / {objective(view.rto_s)}",
-            f"{seconds(view.rpa_s)} / {objective(view.rpo_s)}",
+            time_beside_objective(view),
+            point_beside_objective(view),
             NOT_MEASURED if lost is None or acknowledged is None else f"{lost} of {acknowledged}",
         )
     return table

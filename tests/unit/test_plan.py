@@ -618,3 +618,40 @@ def test_the_sample_uses_every_field_and_names_every_class():
     named = {name for entry in found.drills.values() for name in entry.objective}
     assert {group.partition("/")[0] for group in named} == set(found.objectives) - {"tier"}
     assert date(2026, 12, 1) in {entry.next for entry in found.entries}
+
+
+# --- the recovery point that the plan promises at worst ---
+
+
+@pytest.mark.parametrize(
+    ("classes", "backup", "worst_s"),
+    [
+        ("[a/backed up]", "[daily, hourly]", 86400.0),  # of several that it restores from the oldest one
+        ("[a/backed up]", "[hourly]", 3600.0),
+        ("[a/backed up]", "[continuous]", 0.0),
+        ("[a/backed up, a/rarer]", "[]", 900.0),  # none named: as often as the classes that hold say, the stricter one
+        ("[a/silent]", "[]", None),
+    ],
+)
+def test_how_old_the_newest_backup_may_be_by_the_plan(classes, backup, worst_s):
+    text = f"""
+schema: pytest-drills/plan/v1
+version: "1"
+updated: 2026-11-21
+system: x
+objectives:
+  a:
+    backed up: {{rto: 1h, rpo: 1d, backup_every: 15m}}
+    rarer: {{rto: 1h, rpo: 1d, backup_every: 1h}}
+    silent: {{rto: 1h}}
+backups:
+  daily: {{what: x, schedule: 0 4 * * *, retention: 7 days}}
+  hourly: {{what: x, every: 1h, retention: 7 days}}
+  continuous: {{what: x, every: continuous, retention: 7 days}}
+drills:
+  shop_is_restored: {{objective: {classes}, backup: {backup}, disposable: [cache, shop/thumbnails]}}
+"""
+    entry = plan.parse(text).entries[0]
+    expected = None if worst_s is None else {"worst_s": worst_s, "backups": [*entry.backup]}
+    assert entry.planned_point() == expected
+    assert entry.disposable == ("cache", "shop/thumbnails")
