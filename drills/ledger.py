@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from drills import foreign
 from drills.clock import Clock, stamp
 from drills.errors import MeasuringBroke, UsageError, WaitTimeout, WriteRefused
 from drills.history import History
@@ -245,9 +246,13 @@ class Writer:
             sent = self._history.elapsed()
             try:
                 self.store.append(row, self._timeout_s)
-            except WriteRefused as refusal:
-                self._history.record("refused", ledger=self.name, seq=row.seq, why=str(refusal))
-                self._note(receipt=False, last=f"row {row.seq} refused: {refusal}")
+            except Exception as error:
+                # What a client of a team's own raises says no more than a refusal does: nobody knows what became of it.
+                if not isinstance(error, WriteRefused | OSError) and not foreign.is_a_librarys(error):
+                    raise
+                why = str(error) if isinstance(error, WriteRefused) else foreign.in_words(error)
+                self._history.record("refused", ledger=self.name, seq=row.seq, why=why)
+                self._note(receipt=False, last=f"row {row.seq} refused: {why}")
                 return False
             acknowledged = self._history.elapsed()
             self._history.record("receipt", ledger=self.name, seq=row.seq, sent=sent, acknowledged=acknowledged)

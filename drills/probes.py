@@ -26,11 +26,14 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import psycopg
 
-from drills import precedence, web
+from drills import foreign, precedence, web
 from drills.clock import Clock
 from drills.errors import BadReading, MeasuringBroke, UsageError, WaitTimeout
 from drills.history import History
+from drills.quiet import keep_quiet
 from drills.recovery import Reading
+
+keep_quiet()  # a reading that is given up is nothing to warn of
 
 _BEAT_S = 0.01
 _STOP_GRACE_S = 15.0  # psycopg waits up to 10 s for a server that hangs when a query is cancelled
@@ -61,7 +64,8 @@ class Probe:
         name: what a good answer means, such as "shop takes orders".
         entries: the ways in, one a node; a probe that needs none has one entry that its `ask` ignores. A callable is
             asked before every reading, must answer at once, and raises OSError when it does not know.
-        ask: raises BadReading(why) for a bad answer; any other exception than OSError is a defect of the probe.
+        ask: raises BadReading(why) for a bad answer; an exception of a client's own is one, too. Those that Python
+            itself raises for wrong code (KeyError, TypeError ...) are a defect of the probe, and end the drill.
         interval_s: one reading is started every so many seconds.
         timeout_s: a reading is abandoned after that.
         slow_after_s: an answer later than that is a bad reading; half the time-out by default.
@@ -131,8 +135,8 @@ def callable_probe(
 ) -> Probe:
     """Make a probe of anything else, by default in the role "extra".
 
-    `fn` is given the time-out in seconds and raises BadReading or OSError for a bad answer. A plain function runs in a
-    thread, which nobody can interrupt, and must keep to the time-out by itself.
+    `fn` is given the time-out in seconds and raises BadReading, or what its client raises, for a bad answer. A plain
+    function runs in a thread, which nobody can interrupt, and must keep to the time-out by itself.
     """
     settings.setdefault("role", "extra")
     return Probe(name, [Entry("", 0)], partial(_ask_callable, fn), **settings)
@@ -172,6 +176,13 @@ async def _ask_callable(fn: Callable[[float], Awaitable[None] | None], entry: En
     waiting = await asyncio.to_thread(fn, timeout_s)
     if waiting is not None:
         await waiting
+
+
+def _first(failure: BaseException) -> str:
+    """Say what killed the sampler: the probe's defect, out of the group that asyncio makes of it."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return str(failure) if isinstance(failure, MeasuringBroke) else repr(failure)
 
 
 def _in_a_line(error: BaseException) -> str:
@@ -332,7 +343,7 @@ class Sampler:
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            raise MeasuringBroke(f"sampling died: {self._failure!r}") from self._failure
+            raise MeasuringBroke(f"sampling died: {_first(self._failure)}") from self._failure
 
     def _run(self) -> None:
         precedence.take()
@@ -483,4 +494,13 @@ class Sampler:
             return str(bad) or "bad answer"
         except OSError as error:
             return _in_a_line(error)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return "cancelled by the client itself"  # let through, it would pass for a reading that nobody took
+        except BaseException as error:
+            if foreign.is_about_the_target(error):
+                return foreign.in_words(error)
+            raise MeasuringBroke(f"probe {probe.name!r} is defective: {foreign.in_words(error)}") from error
         return ""

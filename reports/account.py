@@ -216,7 +216,15 @@ def read_account(run_dir: Path, evidence_dir: Path | None = None) -> RunAccount:
     place = evidence_dir or run_dir.parent
     worst_first = sorted(views, key=lambda view: RANK[view.verdict])
     drills = [_drill(f"drill-{number}", view, about, signed, place) for number, view in enumerate(worst_first, 1)]
-    return RunAccount(run_dir.name, about, headline(views, problems), drills, problems, signed, trouble)
+    return RunAccount(
+        run_dir.name,
+        about,
+        headline(views, problems, with_twins=about.get("twins") is True),
+        drills,
+        problems,
+        signed,
+        trouble,
+    )
 
 
 def people(supplied: Mapping[str, object]) -> list[tuple[str, str]]:

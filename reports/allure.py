@@ -136,7 +136,7 @@ def _result(view: View, result: Result | None, logger: AllureFileLogger) -> Test
         fullName=full_name,
         name=f"{view.title} ({', '.join(marks)})" if marks else view.title,
         description=_description(view, result),
-        status=STATUS[view.verdict],
+        status=STATUS[result.verdict if result is not None else view.verdict],
         stage="finished",
         start=start,
         stop=stop,

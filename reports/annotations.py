@@ -49,11 +49,11 @@ def _of_drills(results: Results, root: Path, workspace: Path) -> Iterator[str]:
     """Annotate the drills that did not meet their objectives, unreadable records, and what was worse than usual."""
     for result in results.worst_first:
         view = result.view
-        if view.verdict is not Verdict.MET:
+        if result.verdict is not Verdict.MET:
             sabotaged = " (sabotaged on purpose)" if view.sabotage else ""
-            told = f"{view.title}{sabotaged}: {view.why}"
-            title = f"{view.verdict}: {view.drill}"
-            yield _command(_LEVEL[view.verdict], told, file=_file(result, root, workspace), title=title)
+            told = f"{view.title}{sabotaged}: {result.why}"
+            title = f"{result.verdict}: {result.name}"
+            yield _command(_LEVEL[result.verdict], told, file=_file(result, root, workspace), title=title)
     for problem in results.problems:
         told = f"{problem.path.parent.name}: {problem.found}"
         yield _command(_LEVEL[Verdict.INCONCLUSIVE], told, title=str(Verdict.INCONCLUSIVE))

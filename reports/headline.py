@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from drills import twins
 from drills.verdicts import Verdict, worst
 
 from .cells import achieved_point, came_back_last, since
@@ -43,10 +44,32 @@ class Gap:
     words: str
 
 
-def headline(views: Sequence[View], problems: Sequence[Problem] = ()) -> Headline:
-    """Say what a run proved. A record that cannot be read proves nothing, and counts as inconclusive."""
+def headline(views: Sequence[View], problems: Sequence[Problem] = (), *, with_twins: bool = False) -> Headline:
+    """Say what a run proved. A record that cannot be read proves nothing, and counts as inconclusive.
+
+    Args:
+        views: its drills.
+        problems: its records that cannot be read.
+        with_twins: whether it was held with --drill-twins: its drills in earnest are what it is judged by then.
+
+    """
+    if passed := [view for view in views if view in twins.passed([view])]:
+        more = f" So {'does' if len(passed) == 2 else 'do'} {len(passed) - 1} more." if len(passed) > 1 else ""
+        return Headline(Verdict.MISSED, f"{cannot_fail(passed[0])}.{more}", "", _sabotage(views, len(views)))
+    all_of_them = views
+    twin_views = [view for view in views if view.sabotage and with_twins]
+    views = [view for view in views if view not in twin_views]
+    shows_nothing = [view for view in twin_views if counted(view, with_twins=True) is not Verdict.MET]
     verdicts = [view.verdict for view in views] + [Verdict.INCONCLUSIVE] * len(problems)
     verdict = worst(verdicts)
+    if verdict is Verdict.MET and shows_nothing:
+        view = shows_nothing[0]
+        return Headline(
+            Verdict.INCONCLUSIVE,
+            f"{len(shows_nothing)} of {len(twin_views)} twins showed nothing.",
+            f"{view.drill} without {twins.told(view.sabotage)}: {view.why.rstrip('.')}.",
+            _sabotage(all_of_them, len(all_of_them)),
+        )
     total = len(verdicts)
     if not total:
         return Headline(verdict, "no drill left a record, so nothing was proven.")
@@ -67,7 +90,28 @@ def headline(views: Sequence[View], problems: Sequence[Problem] = ()) -> Headlin
             reason = _reason(chosen[0])
     else:
         reason = _reason(chosen[0])
-    return Headline(verdict, _count(verdict, about, total), reason, _sabotage(views, total))
+    return Headline(verdict, _count(verdict, about, total), reason, _sabotage(all_of_them, len(all_of_them)))
+
+
+def cannot_fail(view: View) -> str:
+    """Say of a sabotaged drill that was met what that means, with what was left out."""
+    return f"{view.drill} was met without {twins.told(view.sabotage)}: this drill cannot fail, so it proves nothing"
+
+
+def counted(view: View, *, with_twins: bool) -> Verdict:
+    """Return the verdict that counts.
+
+    Args:
+        view: a drill.
+        with_twins: whether its run was held with --drill-twins. A twin that ended as it must is no miss then.
+
+    """
+    if not view.sabotage:
+        return view.verdict
+    if view.verdict is Verdict.MET:
+        return Verdict.MISSED
+    as_it_must = with_twins and twins.as_it_must(view.sabotage, view.verdict, view.why)
+    return Verdict.MET if as_it_must else view.verdict
 
 
 def _sabotage(views: Sequence[View], total: int) -> str:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from drills import twins
 from drills.errors import UsageError
 from drills.record import write_atomically
 from drills.verdicts import Verdict
@@ -31,9 +32,6 @@ COLUMNS = ("met", "fault", "procedure")
 _GAVE_UP = {"WaitTimeout", "NotRecovered"}
 """The failures of a drill that ended for want of patience: with a step of its procedure, and with its users."""
 
-_NO_EFFECT = ("no damage was observed", "nothing was restored to")
-"""What is said of a disaster that did not happen, and of a copy to validate that was not made."""
-
 _RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 _ROW = re.compile(
     r"^\| (?P<drill>\w+_\w+) \| (?P<told>.+?) \| (?P<state>[^|]+?) \| (?P<runs>[^|]+ \| [^|]+ \| [^|]+?) \|$"
@@ -45,10 +43,8 @@ def shown(view: View) -> str:
     sabotage, verdict = tuple(view.sabotage), view.verdict
     if (sabotage, verdict) == ((), Verdict.MET):
         return "met"
-    # A drill may be inconclusive for many reasons; that of a fault which was left out is that it had no effect.
-    if (sabotage, verdict) == (("fault",), Verdict.INCONCLUSIVE) and view.why.startswith(_NO_EFFECT):
-        return "fault"
-    return "procedure" if (sabotage, verdict) == (("procedure",), Verdict.MISSED) else ""
+    ended = len(sabotage) == 1 and twins.as_it_must(sabotage, verdict, view.why)
+    return sabotage[0] if ended else ""
 
 
 def hasty(twin: View, met: View) -> str:

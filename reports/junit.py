@@ -66,11 +66,11 @@ def _suite(result: Result, about: dict[str, str]) -> ET.Element:
     """Make the suite of one drill: its properties, and the one test case."""
     view = result.view
     classname = view.scenario.removesuffix(".py").replace("/", ".") or "drills"
-    case = ET.Element("testcase", {"classname": classname, "name": view.drill, "time": f"{view.duration_s:.3f}"})
-    if view.verdict is not Verdict.MET:
-        tag = "failure" if view.verdict is Verdict.MISSED else "error"
-        child = ET.SubElement(case, tag, {"message": " ".join(view.why.split()), "type": str(view.verdict)})
-        child.text = "\n".join([view.title, view.why, *view.texts("fault", "proof")])
+    case = ET.Element("testcase", {"classname": classname, "name": result.name, "time": f"{view.duration_s:.3f}"})
+    if result.verdict is not Verdict.MET:
+        tag = "failure" if result.verdict is Verdict.MISSED else "error"
+        child = ET.SubElement(case, tag, {"message": " ".join(result.why.split()), "type": str(result.verdict)})
+        child.text = "\n".join([view.title, result.why, *view.texts("fault", "proof")])
     if view.place is not None:
         files = [view.place.with_name(name) for name in _ATTACHED]
         attached = [f"[[ATTACHMENT|{_from_project(path)}]]" for path in files if path.is_file()]

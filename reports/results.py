@@ -10,12 +10,13 @@ from functools import cached_property
 from pathlib import Path
 
 from drills import standing as standings
+from drills import twins
 from drills.errors import UsageError
 from drills.standing import SignOff, Standing
 from drills.verdicts import Verdict, worst
 
 from .changes import read_about
-from .headline import RANK, Headline, headline
+from .headline import RANK, Headline, cannot_fail, counted, headline
 from .series import Series, series_of
 from .view import Problem, View, read_run
 from .words import clean, shortened
@@ -33,6 +34,7 @@ class Result:
         missing: the fields that nobody supplied, by their paths.
         attempts: how many records of this drill the run holds.
         series: what these show together, where they are its repeats.
+        with_twins: whether the run was held with --drill-twins.
 
     """
 
@@ -41,6 +43,23 @@ class Result:
     missing: tuple[str, ...] = ()
     attempts: int = 1
     series: Series | None = None
+    with_twins: bool = False
+
+    @property
+    def name(self) -> str:
+        """The drill's name, told apart from what it is a twin of."""
+        twin = self.view.sabotage and self.with_twins
+        return f"{self.view.drill} (without {twins.told(self.view.sabotage)})" if twin else self.view.drill
+
+    @property
+    def verdict(self) -> Verdict:
+        """What counts: a sabotaged drill that was met is a miss, a twin that ended as it must a pass."""
+        return counted(self.view, with_twins=self.with_twins)
+
+    @property
+    def why(self) -> str:
+        """The reason of what counts."""
+        return cannot_fail(self.view) if self.view in twins.passed([self.view]) else self.view.why
 
 
 @dataclass(frozen=True)
@@ -67,7 +86,12 @@ class Results:
     @cached_property
     def headline(self) -> Headline:
         """What the run proved, as every report says it."""
-        return headline(self.views, self.problems)
+        return headline(self.views, self.problems, with_twins=self.with_twins)
+
+    @property
+    def with_twins(self) -> bool:
+        """Whether the run was held with --drill-twins."""
+        return self.about.get("twins") is True
 
     @property
     def repeated(self) -> list[Series]:
@@ -88,7 +112,7 @@ class Results:
     @property
     def worst_first(self) -> list[Result]:
         """The drills, those that missed before those that proved nothing, and those that met their objectives last."""
-        return sorted(self.drills, key=lambda result: RANK[result.view.verdict])
+        return sorted(self.drills, key=lambda result: RANK[result.verdict])
 
     def standings(self) -> dict[Standing, int]:
         """Count the drills by what their evidence amounts to; those that none has are left out."""
@@ -133,12 +157,14 @@ def results_of(
 ) -> Results:
     """Make the results of records that were read already."""
     about = about or {}
-    attempts: dict[tuple[str, str], list[View]] = {}
+    with_twins = about.get("twins") is True
+    attempts: dict[tuple[str, str, tuple[str, ...]], list[View]] = {}
     for view in views:
-        attempts.setdefault((view.scenario, view.drill), []).append(view)
+        left_out = tuple(view.sabotage) if with_twins else ()
+        attempts.setdefault((view.scenario, view.drill, left_out), []).append(view)
     series = {(each.views[0].scenario, each.drill): each for each in series_of(views)}
     drills = [
-        replace(_result(_worst(each), len(each), about, signed), series=series.get(key))
+        replace(_result(_worst(each), len(each), about, signed), series=series.get(key[:2]), with_twins=with_twins)
         for key, each in attempts.items()
     ]
     return Results(run, about, drills, list(views), list(problems))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from drills import twins
 from drills.record import write_atomically
 from drills.verdicts import Verdict
 
@@ -76,7 +77,7 @@ def render_summary(results: Results, limit: int = LIMIT) -> str:
     """
     head = [f"# {VERDICT_SIGN[results.verdict]} {escaped(results.first_line)}\n", *_about(results)]
     ordered = results.worst_first
-    missed = [each for each in ordered if each.view.verdict is Verdict.MISSED]
+    missed = [each for each in ordered if each.verdict is Verdict.MISSED]
     rows = [*map(_row, missed), *map(_problem, results.problems), *map(_row, ordered[len(missed) :])]
     open_, folded = ([_section(each) for each in ordered if _met(each) is met] for met in (False, True))
     room = limit - _NOTICE - sum(map(_size, head))
@@ -139,14 +140,20 @@ def _row(result: Result) -> str:
     kind = "repeats" if result.series else "attempts"
     worst_of = f" (the worst of {result.attempts} {kind})" if result.attempts > 1 else ""
     cells = [
-        f"{VERDICT_SIGN[view.verdict]} {view.verdict}",
-        _code(view.drill) + (" (sabotaged)" if view.sabotage else "") + worst_of,
+        f"{VERDICT_SIGN[result.verdict]} {view.verdict}",
+        _code(view.drill) + _sabotaged(result) + worst_of,
         time_beside_objective(view),
         point_beside_objective(view),
         NOT_MEASURED if lost is None or acknowledged is None else f"{lost} of {acknowledged}",
         _evidence(result),
     ]
     return f"| {' | '.join(cells)} |\n"
+
+
+def _sabotaged(result: Result) -> str:
+    if not result.view.sabotage:
+        return ""
+    return f" (without {twins.told(result.view.sabotage)})" if result.with_twins else " (sabotaged)"
 
 
 def _problem(problem: Problem) -> str:
@@ -163,13 +170,13 @@ def _evidence(result: Result) -> str:
 
 
 def _met(result: Result) -> bool:
-    return result.view.verdict is Verdict.MET
+    return result.verdict is Verdict.MET
 
 
 def _section(result: Result) -> str:
     """Tell of one drill: open to read where it did not meet its objectives, folded where it did."""
     view = result.view
-    title = f"{VERDICT_SIGN[view.verdict]} {view.verdict}:"
+    title = f"{VERDICT_SIGN[result.verdict]} {view.verdict}:"
     body = "".join(_details(result))
     if _met(result):
         # GitHub reads no Markdown on a line of HTML.
@@ -179,8 +186,8 @@ def _section(result: Result) -> str:
 
 def _details(result: Result) -> Iterator[str]:
     view = result.view
-    if view.why:
-        yield f"\n**Why:** {escaped(view.why)}\n"
+    if result.why:
+        yield f"\n**Why:** {escaped(result.why)}\n"
     fault = view.text("fault", "name")
     facts = [
         ("Scenario", _code(view.scenario)),

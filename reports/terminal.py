@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from drills import twins
 from drills.verdicts import Verdict
 
 from .cells import point_beside_objective, time_beside_objective
+from .headline import counted
 from .palette import VERDICT_SIGN, VERDICT_WORD
 from .results import Results, read_results
 from .view import View
@@ -54,7 +56,7 @@ def closing_table(
     if summary.remark:
         console.print(summary.remark)
     if views:
-        console.print(_table(views, terminal=terminal))
+        console.print(_table(views, terminal=terminal, with_twins=results.with_twins))
     for series in results.repeated:
         console.print(f"repeats: {series.words}", soft_wrap=True)
     if any(series.caution for series in results.repeated):
@@ -78,7 +80,7 @@ def _gaps(results: Results) -> str:
     return f" ({gaps} fields that nobody supplied; `drills validate` names them)" if gaps else ""
 
 
-def _table(views: Sequence[View], *, terminal: bool) -> Table:
+def _table(views: Sequence[View], *, terminal: bool, with_twins: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("scenario", overflow="fold")
     table.add_column("verdict", no_wrap=True)
@@ -86,12 +88,19 @@ def _table(views: Sequence[View], *, terminal: bool) -> Table:
     table.add_column("RPA / RPO")
     table.add_column("writes lost", justify="right")
     for view in views:
+        counts = counted(view, with_twins=with_twins)
         lost, acknowledged = view.writes("lost"), view.writes("acknowledged")
         table.add_row(
-            view.label + (" (sabotaged)" if view.sabotage else ""),
-            Text(f"{VERDICT_SIGN[view.verdict]} {VERDICT_WORD[view.verdict]}", style=_STYLE[view.verdict]),
+            view.label + _sabotaged(view, with_twins=with_twins),
+            Text(f"{VERDICT_SIGN[counts]} {VERDICT_WORD[view.verdict]}", style=_STYLE[counts]),
             time_beside_objective(view),
             point_beside_objective(view),
             NOT_MEASURED if lost is None or acknowledged is None else f"{lost} of {acknowledged}",
         )
     return table
+
+
+def _sabotaged(view: View, *, with_twins: bool) -> str:
+    if not view.sabotage:
+        return ""
+    return f" (without {twins.told(view.sabotage)})" if with_twins else " (sabotaged)"

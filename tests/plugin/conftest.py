@@ -101,11 +101,19 @@ def project(pytester, monkeypatch):
 def session_of(project):
     """Runs pytest there, with a file of tests: in a process of its own, or in this one, which is faster."""
 
-    def run(tests: str, *arguments: str, own_process: bool = False, reports: bool = False, more: str = "") -> Session:
+    def run(
+        tests: str,
+        *arguments: str,
+        own_process: bool = False,
+        reports: bool = False,
+        shuffled: bool = False,
+        more: str = "",
+    ) -> Session:
         project.path.joinpath("conftest.py").write_text(CONFTEST + more)
         project.makepyfile(test_scenarios=HEADER + tests)
         start = project.runpytest_subprocess if own_process or reports else project.runpytest_inprocess
         left_out = ["cacheprovider", "hypothesispytest", *([] if reports else ["drills-reports"])]  # they take seconds
+        left_out += [] if shuffled else ["randomly"]  # which many of these tests could not do with
         result = start(*(word for name in left_out for word in ("-p", f"no:{name}")), *arguments)
         output = result.stdout.str() + result.stderr.str()
         try:

@@ -24,7 +24,10 @@ REFUSED = {
         DRILL.format(marker="images=['shop/Orders:']"),
         "images: found 'shop/Orders:', accepted",
     ),
-    "images that are no list": (DRILL.format(marker="images='monitoring'"), "images: found 'monitoring', accepted"),
+    "images that are no list": (
+        DRILL.format(marker="images='monitoring'"),
+        "marker drill, field images: invalid value 'monitoring': expected a list",
+    ),
     "a test without the fixture": (
         "@pytest.mark.drill(rto='5m')\ndef test_outage():\n    pass\n",
         "found marked drill, accepted: a test that also names the fixture drill",
