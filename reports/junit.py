@@ -75,7 +75,7 @@ def _suite(result: Result, about: dict[str, str]) -> ET.Element:
         files = [view.place.with_name(name) for name in _ATTACHED]
         attached = [f"[[ATTACHMENT|{_from_project(path)}]]" for path in files if path.is_file()]
         ET.SubElement(case, "system-out").text = "\n".join(attached)
-    suite = _suite_of([case], view.drill, about | _facts(result) | _figures(view))
+    suite = _suite_of([case], result.name, about | _facts(result) | _figures(view))
     if view.started:
         suite.set("timestamp", view.text("started_utc"))
     if view.scenario:

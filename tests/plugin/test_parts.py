@@ -61,6 +61,8 @@ def test_a_subtest_that_breaks_leaves_no_pass(session_of):
 
 
 EARLY = {
+    "an assertion": ("    assert service.rows, 'no backup to restore'\n", "no backup to restore"),
+    "pytest.fail": ("    pytest.fail('the shop has no rows')\n", "the shop has no rows"),
     "an exception": ("    raise KeyError('orders')\n", "KeyError: 'orders'"),
     "a skip": ("    pytest.skip('no power plug here')\n", "no power plug here"),
     "an import that fails": ("    pytest.importorskip('no_such_module')\n", "no_such_module"),
@@ -74,6 +76,13 @@ def test_what_ended_a_scenario_before_its_steady_state_is_named(session_of, body
     assert session.code == 3
     assert session.verdicts == {"outage": "INCONCLUSIVE"}
     assert why in session.records["outage"]["why"]
+
+
+def test_an_async_test_that_nobody_runs_is_named(session_of):
+    session = session_of("@pytest.mark.drill(rto='30s')\nasync def test_outage(drill, service):\n    pass\n")
+    assert session.code == 3
+    assert session.verdicts == {"outage": "INCONCLUSIVE"}
+    assert "async" in session.records["outage"]["why"]
 
 
 def test_a_fixture_that_asserts_is_named(session_of):

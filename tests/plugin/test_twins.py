@@ -52,8 +52,8 @@ def test_twins_that_fail_as_they_must_make_a_run_that_passes(session_of, monkeyp
     assert [records[name]["sabotage"] for name in sorted(records)] == [[], ["fault"], ["procedure"]]
     assert {record["drill"] for record in records.values()} == {"outage"}
     assert session.about["twins"] is True
-    assert "MET: the drill met its objectives." in session.output
-    assert (session.run / "summary.md").read_text().partition("\n")[0].endswith("the drill met its objectives.")
+    assert "Met: the drill met its objectives." in session.output
+    assert (session.run / "summary.md").read_text().startswith("# ✓ MET: the drill met its objectives.")
     suite = ET.parse(session.run / "junit.xml").getroot()  # noqa: S314 - our own
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "0", "0")
     assert {case.get("name") for case in suite.iter("testcase")} == {
