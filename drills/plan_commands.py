@@ -20,7 +20,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from drills import parsing, runs, texts
+from drills import chain, parsing, runs, texts, vouching
 from drills.errors import UsageError
 from drills.record import validate
 from drills.verdicts import Verdict
@@ -111,10 +111,14 @@ def held_drills(evidence: Path) -> Evidence:
         return Evidence()
     problems = [f"{log}: {problem}" for problem in runs.verify(log)]
     held = []
-    for entry in runs.entries(log):
-        records = entry.get("records") if entry.get("event") == "end" else None
+    nobodys = vouching.unvouched(evidence)
+    for run, entry in chain.first(runs.entries(log), "end").items():
+        records = entry.get("records")
+        if run in nobodys:
+            problems.append(f"{run}: {nobodys[run]}: nobody vouches for it, not counted")
+            continue
         for name, digest in records.items() if isinstance(records, dict) else ():
-            found = _held_drill(evidence, str(entry.get("run")), str(name), digest)
+            found = _held_drill(evidence, run, str(name), digest)
             if isinstance(found, str):
                 problems.append(found)
             elif found is not None:

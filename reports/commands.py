@@ -81,7 +81,7 @@ def trend(
 
     try:
         directory = evidence_dir or EVIDENCE_DIR
-        evidence = read_evidence(directory, TREND)
+        evidence = read_evidence(directory, TREND).vouched(directory)
         target = out or directory / "trend.png"
         honest = evidence.honest()
         worse = newest_regressions(honest)

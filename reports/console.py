@@ -87,4 +87,6 @@ def writable(target: Path) -> Path:
     """Give a file's place back if its directory is there; raises UsageError otherwise."""
     if not target.resolve().parent.is_dir():
         raise UsageError(f"--out: found {target}, whose directory is absent; accepted: a file in one that exists")
+    if target.is_dir():
+        raise UsageError(f"--out: invalid value {target}: expected a file, not a directory")
     return target

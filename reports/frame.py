@@ -6,13 +6,15 @@ needs (the full schema is `drills.record.validate`'s business), and what was rea
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 
 from drills.errors import UsageError
 from drills.verdicts import Verdict, worst
+from drills.vouching import unvouched
 
 from . import index
 from .palette import VERDICT_WORD
@@ -58,6 +60,23 @@ class Evidence:
     def honest(self) -> pd.DataFrame:
         """Give the rows that say something about recovery: those of sabotaged drills are left out."""
         return self.table[self.table["sabotage"] == ""].reset_index(drop=True)
+
+    def vouched(self, evidence_dir: Path) -> Self:
+        """Leave out what was met in runs that nobody vouches for (`drills.vouching`), and name those runs.
+
+        A miss stays: nobody adds one, and whoever takes the seal off a run must not unsay it.
+        """
+        nobodys = unvouched(evidence_dir)
+        shown = set(self.table["run"])
+        left_out = self.table["run"].isin(list(nobodys)) & (self.table["verdict"] == str(Verdict.MET))
+        named = [
+            Problem(evidence_dir / run, f"{why}: nobody vouches for it, and nothing that it met counts")
+            for run, why in nobodys.items()
+            if run in shown
+        ]
+        return replace(
+            self, table=self.table[~left_out].reset_index(drop=True), contradictions=[*self.contradictions, *named]
+        )
 
 
 def read_evidence(evidence_dir: Path, columns: Sequence[str] = COLUMNS) -> Evidence:

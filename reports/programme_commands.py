@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drills.errors import UsageError
+from drills.line import one_line
 
 from .console import EVIDENCE_DIR, EvidenceOption, RunArgument, find_run, grid, print_table, refuse, writable
 from .palette import VERDICT_WORD
@@ -19,6 +20,7 @@ from .words import shortened
 
 if TYPE_CHECKING:
     from .coverage import Coverage
+    from .frame import Evidence
 
 PlanOption = Annotated[
     Path | None, typer.Option("--plan", help="The team's plan. [default: ./dr-plan.yaml where there is one]")
@@ -107,11 +109,10 @@ def controls(
     from .auditor import programme_of, summary, write_auditor
     from .controls import Support, catalogue, unknown_controls
     from .controls import framework as find
-    from .frame import read_evidence
 
     try:
         chosen = [find(framework)] if framework else list(catalogue())
-        programme = programme_of(read_evidence(evidence_dir or EVIDENCE_DIR))
+        programme = programme_of(_vouched(evidence_dir or EVIDENCE_DIR))
     except UsageError as error:
         refuse(error)
     missed = f"; missed an objective: {', '.join(programme.missed)}" if programme.missed else ""
@@ -157,13 +158,23 @@ def oscal(
     typer.echo(f"written: {target}")
 
 
+def _vouched(directory: Path) -> "Evidence":
+    """Read the evidence without what was met in runs that nobody vouches for, and say so on standard error."""
+    from .frame import read_evidence
+
+    found = read_evidence(directory)
+    counted = found.vouched(directory)
+    for problem in counted.contradictions[len(found.contradictions) :]:
+        typer.echo(one_line(f"not counted: {problem.path.name}: {problem.found}"), err=True)
+    return counted
+
+
 def _covered(evidence_dir: Path | None, plan: Path | None) -> "Coverage":
     from drills import plan as plans
 
     from .coverage import coverage as cover
-    from .frame import read_evidence
 
     directory = evidence_dir or EVIDENCE_DIR
     default = Path(plans.FILE)
     path = plan or (default if default.is_file() else None)
-    return cover(read_evidence(directory), directory, datetime.now(UTC), plans.load(path) if path else None)
+    return cover(_vouched(directory), directory, datetime.now(UTC), plans.load(path) if path else None)
