@@ -26,14 +26,14 @@ STANDING_WORD: Mapping[Standing, str] = {
     Standing.INCONCLUSIVE: "Inconclusive",
     Standing.ENVIRONMENT: "Environment failed",
 }
-"""What the evidence amounts to, as a reader says it."""
+"""How complete the evidence of a drill is, as a reader says it."""
 
 STANDING_MEANS: Mapping[Standing, str] = {
     Standing.PASSED: "met its objectives, and everything that a record must show is there",
     Standing.FAILED: "missed an objective",
     Standing.INCOMPLETE: "met its objectives, but fields that a record must show are missing",
-    Standing.INCONCLUSIVE: "proved nothing",
-    Standing.ENVIRONMENT: "could not be held",
+    Standing.INCONCLUSIVE: "proved nothing about recovery",
+    Standing.ENVIRONMENT: "could not be run",
 }
 """What each standing means, with a drill as the subject."""
 
@@ -134,14 +134,14 @@ class RunAccount:
     def glance(self) -> list[tuple[str, str]]:
         """The run at a glance, beneath the headline: (name, text)."""
         facts = [
-            ("Held", self._held()),
+            ("Date and place", self._held()),
             ("Data", self._data()),
-            ("Left out for want of time", "; ".join(left_out_of(self.about))),
-            ("Standing of the evidence", self._standing()),
-            ("Took part", self._participants()),
-            ("Signed off", self._signed()),
+            ("Not run: time budget spent", "; ".join(left_out_of(self.about))),
+            ("Evidence", self._standing()),
+            ("Participants", self._participants()),
+            ("Sign-offs", self._signed()),
             ("Corrective actions", self._actions()),
-            ("Untouched since?", "sh verify.sh in this run's directory tells; VERIFY.md says what it checks."),
+            ("Integrity", "run sh verify.sh in this run's directory; VERIFY.md explains what it checks"),
         ]
         return [(name, words.clean(text)) for name, text in facts if text]
 
@@ -159,7 +159,10 @@ class RunAccount:
         began, ended = (str(self.about.get(key) or "") for key in ("started_utc", "ended_utc"))
         when = " to ".join(_minute(stamp) for stamp in (began, ended) if stamp)
         kinds = sorted({drill.view.text("environment", "kind") for drill in self.drills} - {""})
-        place = {"kind": "on kind clusters made for it, not in production", "external": "on a cluster of the team's"}
+        place = {
+            "kind": "on kind clusters created for the run, not in production",
+            "external": "on a cluster of the team's own",
+        }
         return "; ".join(filter(None, (when and f"{when} UTC", *(place.get(kind, f"on {kind}") for kind in kinds))))
 
     def _data(self) -> str:
@@ -168,6 +171,9 @@ class RunAccount:
             known = [number for drill in self.drills if (number := drill.view.writes(name)) is not None]
             if known:
                 told.append(f"{sum(known)} {'writes ' if name == 'acknowledged' else ''}{name}")
+        unread = sum(bool(drill.view.writes("acknowledged")) and drill.view.unread for drill in self.drills)
+        if unread:
+            told.append(f"not known for {unread} {'drill' if unread == 1 else 'drills'}, whose data was not read back")
         return ", ".join(told)
 
     def _standing(self) -> str:
@@ -181,21 +187,21 @@ class RunAccount:
 
     def _participants(self) -> str:
         named = dict.fromkeys(person for drill in self.drills for person in drill.participants)
-        return "; ".join(f"{name} ({role})" if role else name for name, role in named) or "nobody is named"
+        return "; ".join(f"{name} ({role})" if role else name for name, role in named) or "none recorded"
 
     def _signed(self) -> str:
         told = [
             f"{one.decision} by {one.by} ({one.role}), {one.utc[:10]}" + (f", of {one.drill}" if one.drill else "")
             for one in self.sign_offs
         ]
-        return "; ".join(told) or "nobody, when this was written"
+        return "; ".join(told) or "none recorded when this report was written"
 
     def _actions(self) -> str:
         latest = {action.id: action for one in self.sign_offs for action in one.actions}.values()
         waiting = [action for action in latest if action.state != "done"]
         due = sorted(action.due for action in waiting)
         if not latest:
-            return "none agreed, when this was written" if self.headline.verdict is Verdict.MISSED else ""
+            return "none recorded when this report was written" if self.headline.verdict is Verdict.MISSED else ""
         return f"{len(waiting)} open{f', the first due {due[0]}' if due else ''}; {len(latest) - len(waiting)} done"
 
 
@@ -268,16 +274,16 @@ def measured(view: View) -> list[tuple[str, str]]:
     rate = view.figure("probe", "rate_hz")
     return flat(
         {
-            "objectives from": view.text("objective", "source"),
-            "downtime in all": words.seconds(view.figure("achieved", "downtime_s")),
+            "objective source": view.text("objective", "source"),
+            "total downtime": words.seconds(view.figure("achieved", "downtime_s")),
             "began (UTC)": view.text("started_utc"),
             "ended (UTC)": view.text("ended_utc"),
             "clocks": view.record.get("clock_source") or "durations: monotonic; stamps: wall clock, UTC",
-            "controls it supports": ", ".join(view.texts("controls")),
+            "controls": ", ".join(view.texts("controls")),
             "probe": view.text("probe", "probe"),
             "readings": view.count("probe", "readings"),
-            "readings a second": "" if rate is None else round(rate, 1),
-            "largest gap": words.seconds(view.figure("probe", "largest_gap_s")),
+            "readings per second": "" if rate is None else round(rate, 1),
+            "largest gap between readings": words.seconds(view.figure("probe", "largest_gap_s")),
             "environment": view.environment,
             "images of the team's own": ", ".join(f"{name} {digest}" for name, digest in view.own_images.items()),
             "harness": view.record.get("harness"),
@@ -301,7 +307,7 @@ def verified(view: View) -> list[tuple[str, str]]:
         return []
     pairs = [
         ("writes acknowledged", str(acknowledged)),
-        ("read back afterwards", "yes, every row" if read else "no, so nothing is known of what was lost"),
+        ("read back afterwards", "yes, every row" if read else "no: what was lost is not known"),
     ]
     for name in ("lost", "corrupted", "duplicated", "resurrected"):
         number = view.writes(name)
@@ -309,16 +315,18 @@ def verified(view: View) -> list[tuple[str, str]]:
         text = "unknown" if number is None else f"{number} (rows {words.shortened(rows, 120)})" if rows else str(number)
         pairs.append((name, text))
     if unknown:
-        pairs.append(("never acknowledged", f"{unknown}; they count neither as kept nor as lost"))
+        pairs.append(("never acknowledged", f"{unknown}; counted neither as kept nor as lost"))
     stopped = view.figure("achieved", "writes_stopped_s")
     if stopped:
         pairs.append(("writes were acknowledged until", f"{words.seconds(stopped)} after the fault"))
-    pairs.append(("recovery point achieved (RPA)", f"{cells.achieved_point(view)} of {words.objective(view.rpo_s)}"))
+    pairs.append(
+        ("recovery point achieved (RPA)", f"{cells.achieved_point(view)} (objective: {words.objective(view.rpo_s)})")
+    )
     if cells.planned_point(view):
         pairs.append(("recovery point by the plan", cells.planned_point(view).removeprefix("by plan ")))
     if view.figure("backup", "age_at_fault_s") is not None:
         age = words.seconds(view.figure("backup", "age_at_fault_s"))
-        pairs.append(("recovery point the backup offered", f"{age} old when the fault was issued"))
+        pairs.append(("age of the backup at the fault", age))
     return pairs
 
 
@@ -360,7 +368,7 @@ def _drill(
         found, gaps = standings.standing(record, about, own), standings.missing(record, about, own)
         supplied = standings.supplied(record, about, own)
     except (UsageError, AttributeError, KeyError, TypeError, ValueError) as problem:
-        # A record that is not of the schema; it is told all the same, and what it amounts to is left open.
+        # A record that is not of the schema; it is shown all the same, and how complete it is is left open.
         unjudged = f"its record is not of the schema, `drills validate` says where ({words.clean(problem)})"
     earlier = read_about(before.view.place.parent.parent) if before.view and before.view.place else {}
     return DrillAccount(

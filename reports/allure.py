@@ -93,8 +93,8 @@ def render_environment(results: Results) -> str:
     facts = {
         "result": results.first_line,
         "run": results.run,
-        "held.because": about.get("why"),
-        "held.on": ", ".join(sorted({view.text("environment", "kind") for view in results.views} - {""})),
+        "reason": about.get("why"),
+        "environment": ", ".join(sorted({view.text("environment", "kind") for view in results.views} - {""})),
         "engine": " ".join(str(engine.get(key) or "") for key in ("kind", "version"))
         if isinstance(engine, Mapping)
         else "",

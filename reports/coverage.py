@@ -136,7 +136,7 @@ class Coverage:
         told = f"{proven} of {total} rehearsed {'failure is' if total == 1 else 'failures are'} proven and fresh."
         if missed:
             names = ", ".join(dict.fromkeys(drill for cell in missed for drill in cell.drills))
-            told = f"when last held, an objective was missed by: {names}. {told[0].upper()}{told[1:]}"
+            told = f"latest runs that missed an objective: {names}. {told[0].upper()}{told[1:]}"
         gaps = len(self.found)
         return f"{told} {gaps} {'gap' if gaps == 1 else 'gaps'} nobody declared." if gaps else told
 

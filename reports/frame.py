@@ -117,7 +117,7 @@ def latest_line(honest: pd.DataFrame) -> str:
     newest = newest_of_each(honest)
     verdict = worst(Verdict(each) for each in newest["verdict"])
     missed = newest.loc[newest["verdict"] == str(Verdict.MISSED), "drill"]
-    told = f"when last held, an objective was missed by: {', '.join(missed)}; " if len(missed) else ""
+    told = f"latest runs that missed an objective: {', '.join(missed)}; " if len(missed) else ""
     counted = "1 drill" if len(newest) == 1 else f"{len(newest)} drills"
     return f"{VERDICT_WORD[verdict]}: {told}the newest runs of {counted}"
 

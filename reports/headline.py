@@ -146,10 +146,12 @@ def worst_gap(view: View) -> Gap | None:
                 )
             )
     if view.rpo_s is not None and view.rpa_s is not None:
-        lost = view.writes("lost") or 0
+        lost = view.writes("lost")
         what = (
             "no acknowledged write lost"
-            if not lost
+            if lost == 0
+            else f"writes lost, back to {achieved_point(view)} before {since(view)}"
+            if lost is None
             else f"{lost} acknowledged writes lost, back to {achieved_point(view)} before {since(view)}"
         )
         gaps.append(_gap(what, view.rpa_s, view.rpo_s, "RPO"))
@@ -184,7 +186,7 @@ def _count(verdict: Verdict, about: int, total: int) -> str:
         case Verdict.INCONCLUSIVE:
             return "the drill proved nothing." if total == 1 else f"{about} of {total} drills proved nothing."
         case Verdict.ENVIRONMENT:
-            return "the drill could not be held." if total == 1 else f"{about} of {total} drills could not be held."
+            return "the drill could not be run." if total == 1 else f"{about} of {total} drills could not be run."
 
 
 def _reason(view: View) -> str:

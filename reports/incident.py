@@ -31,18 +31,18 @@ QUESTIONS = (
         (
             ("Direct cause", "What made this recovery miss its objective?"),
             ("Root cause", "Why could that happen, and why was it not known before?"),
-            ("What added to it", "Staffing, tools, documents, load, capacity: what made it worse?"),
+            ("Contributing factors", "Staffing, tools, documents, load, capacity: what made it worse?"),
         ),
     ),
     (
         "Response",
         (
-            ("Done at once", "What was done on the day?"),
-            ("For good", "What is changed so that it does not come back: system, runbook, plan, objective?"),
+            ("Immediate", "What was done on the day?"),
+            ("Permanent", "What is changed so that it does not happen again: system, runbook, plan, objective?"),
         ),
     ),
-    ("Improvements", (("Proposals", "In order of their worth; each becomes an action above with owner and date."),)),
-    ("Lessons", (("Learned", "What would you tell a team that holds this drill next?"),)),
+    ("Improvements", (("Proposals", "In order of priority; each becomes an action above with owner and date."),)),
+    ("Lessons", (("Learned", "What would you tell the next team that runs this drill?"),)),
 )
 """What people have to answer: headings, and under each what is asked."""
 
@@ -87,14 +87,14 @@ def draft(view: View, events: Sequence[Event], steps: Sequence[Executed] = ()) -
         ("Recovery complete (UTC)", stable.utc if stable else "not reached"),
         (
             "Recovery time",
-            f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s)}, promised {objective(view.rto_s)}"
+            f"{bounds(view.rta_s, view.rta_low_s, view.rta_high_s)}, objective {objective(view.rto_s)}"
             + _besides(came_back_last(view)),
         ),
-        ("Recovery point", f"{achieved_point(view)}, promised {objective(view.rpo_s)}{_besides(planned_point(view))}"),
+        ("Recovery point", f"{achieved_point(view)}, objective {objective(view.rpo_s)}{_besides(planned_point(view))}"),
         ("Users without service", seconds(view.figure("achieved", "downtime_s"))),
         ("Acknowledged writes lost", "unknown: the data was not read back" if lost is None else str(lost)),
         ("Level", ", ".join(filter(None, (_tier(view), _reach(view)))) or FILL_IN),
-        ("What was hit", view.text("fault", "target") or "nothing"),
+        ("Affected system", view.text("fault", "target") or "nothing"),
         ("Who was affected", f"{FILL_IN} (in this drill: {view.text('probe', 'probe') or 'no user was simulated'})"),
     ]
     return Incident(view.drill, view.why, overview, _timeline(events), _known(view, steps))
@@ -132,7 +132,7 @@ def as_markdown(incident: Incident, actions: Iterable[Sequence[str]] = ()) -> st
         "",
         f"{_plain(incident.why[:1].upper() + incident.why[1:])}.",
         "",
-        f"Filled in from the drill's history where it knows; *{FILL_IN}* where only people do. "
+        f"Facts come from the drill's history; *{FILL_IN}* marks what people must add. "
         "Work on a copy: this file belongs to the run's sealed evidence.",
         "",
         "## Overview",
@@ -186,7 +186,7 @@ def _tier(view: View) -> str:
 
 
 def _reach(view: View) -> str:
-    return f"reaches: {view.text('fault', 'blast_radius')}" if view.text("fault", "blast_radius") else ""
+    return f"blast radius: {view.text('fault', 'blast_radius')}" if view.text("fault", "blast_radius") else ""
 
 
 def _timeline(events: Sequence[Event]) -> list[Moment]:
@@ -246,7 +246,7 @@ def _told(event: Event, events: Sequence[Event]) -> str:
             found = f"{fields.get('got', '')}, expected {fields.get('expected', '')}"
             return f"Check failed: {fields.get('name', '')}: {found}"
         case "failed", _:
-            return f"Given up: {fields.get('message', '')}"
+            return f"Failed: {fields.get('message', '')}"
         case "note", _:
             return f"Note: {fields.get('text', '')}"
     return ""
@@ -261,7 +261,7 @@ def _known(view: View, steps: Sequence[Executed]) -> list[str]:
         if took is not None and step.expected_s is not None and took > step.expected_s:
             told.append(f"Slower than planned: {step.name}, {seconds(took)}, expected {seconds(step.expected_s)}")
         if step.step is None:
-            told.append(f"Planned and not taken: {step.name}")
+            told.append(f"Planned and not run: {step.name}")
         elif step.step.state == "failed":
             told.append(f"Failed: {step.name}")
     told += [f"Check failed: {check.name} (found {check.got})" for check in view.checks if not check.ok]

@@ -94,17 +94,17 @@ class _Families:
             return _family(name, said, [*_DRILL, label], samples)
 
         yield many("drills_verdict", "The drill's verdict.", "verdict", lambda one: _states(one.view.verdict))
-        said = "What the evidence of the drill amounts to."
+        said = "Verdict together with how complete the evidence is."
         yield many("drills_standing", said, "standing", lambda one: _states(one.standing, Standing))
         yield each("drills_missing_fields", "Fields of the evidence that nobody supplied.", _missing)
         for name, (said, field) in _DURATIONS.items():
             yield each(name, said, lambda result, field=field: result.view.figure("achieved", field))  # type: ignore[misc]
         said = "Time to detect: from the fault until somebody or something noticed it."
         yield each("drills_detection_seconds", said, lambda result: result.view.figure("detection", "t_s"))
-        said = "What was promised."
+        said = "Objectives."
         yield many("drills_objective_seconds", said, "objective", _objectives)
         yield many("drills_writes", "Writes, by what became of them.", "outcome", _writes)
-        yield each("drills_last_run_timestamp_seconds", "When the drill was last held.", _ended)
+        yield each("drills_last_run_timestamp_seconds", "When the drill was last run.", _ended)
 
 
 def _family(name: str, said: str, labels: list[str], samples: Labelled) -> GaugeMetricFamily:

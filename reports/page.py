@@ -39,7 +39,7 @@ from .picture import inline_svg
 from .repeats import draw_repeats
 from .series import Series
 from .strategies import compared
-from .timeline import draw_timeline
+from .timeline import draw_timeline, objective_drawn
 from .trend import draw_trend
 from .view import View
 from .waterfall import draw_waterfall
@@ -63,6 +63,7 @@ class Section:
     told: DrillAccount
     timeline: Picture | None
     waterfall: Picture | None
+    objective_drawn: bool
 
 
 def write_page(run_dir: Path, trend: pd.DataFrame | None = None, evidence_dir: Path | None = None) -> Path:
@@ -114,6 +115,7 @@ def render_page(account: RunAccount, trend: pd.DataFrame | None = None) -> str:
         flat=flat,
         measured=measured,
         verified=verified,
+        repeats_objective=any(each.rto_s is not None or each.rpo_s is not None for each in account.repeated),
         since=incident.since,
         fill_in=incident.FILL_IN,
         questions=incident.QUESTIONS,
@@ -151,7 +153,7 @@ def _section(drill: DrillAccount) -> Section:
                 )
             ),
         )
-    return Section(drill, timeline, _waterfall(anchor, view))
+    return Section(drill, timeline, _waterfall(anchor, view), objective_drawn(view, drill.events or []))
 
 
 def _waterfall(anchor: str, view: View) -> Picture | None:

@@ -199,7 +199,7 @@ def _drill(told: DrillAccount) -> dict[str, Any]:
 def _disaster(view: View) -> dict[str, Any]:
     if not view.text("fault", "name"):
         return {"disaster": "No fault was issued.", "proof": []}
-    reach = f" (reaches: {view.text('fault', 'blast_radius')})" if view.text("fault", "blast_radius") else ""
+    reach = f" (blast radius: {view.text('fault', 'blast_radius')})" if view.text("fault", "blast_radius") else ""
     return {
         "disaster": f"{view.text('fault', 'name')} on {view.text('fault', 'target') or 'an unnamed target'}{reach}",
         "proof": [*(view.texts("fault", "proof") or ["No damage was observed."]), *filter(None, [view.noticed])],
@@ -235,12 +235,12 @@ def _step(number: int, row: Executed) -> dict[str, Any]:
     took = row.step.took_s if row.step else None
     late = took is not None and row.expected_s is not None and took > row.expected_s
     failed = row.step is None or row.step.state == "failed" or took is None
-    said = "not taken" if row.step is None else words.seconds(took, "never ended")
+    said = "not run" if row.step is None else words.seconds(took, "never ended")
     said += ", failed" if row.step is not None and row.step.state == "failed" else ", late" if late else ""
     return {
         "name": f"{number}. {row.name}",
         "command": row.command,
-        "by": row.step.by if row.step else "nobody",
+        "by": row.step.by if row.step else _NONE,
         "began": words.seconds(row.step.started_s, "unknown") if row.step else _NONE,
         "took": said,
         "late": late or failed,

@@ -114,9 +114,9 @@ def _about(results: Results) -> Iterator[str]:
         yield f"\n{len(results.worse) - _WORSE} more were worse than usual; `drills trend` names them.\n"
     left_out = left_out_of(results.about)
     for told in left_out[:_WORSE]:
-        yield f"\n**Left out for want of time:** {escaped(told)}\n"
+        yield f"\n**Not run, time budget spent:** {escaped(told)}\n"
     if len(left_out) > _WORSE:
-        yield f"\n{len(left_out) - _WORSE} more were left out; run.json names them.\n"
+        yield f"\n{len(left_out) - _WORSE} more were not run; run.json names them.\n"
     for series in results.repeated[:_WORSE]:
         yield f"\n**Repeats:** {escaped(series.words)}. {series.caution}\n"
     facts = [f"Run {_code(results.run)}"]
@@ -127,7 +127,7 @@ def _about(results: Results) -> Iterator[str]:
     elif "commit" in results.about:
         facts.append("commit unknown")
     if results.about.get("why"):
-        facts.append(f"held because: {escaped(results.about['why'])}")
+        facts.append(f"reason: {escaped(results.about['why'])}")
     counted = ", ".join(f"{number} {standing}" for standing, number in results.standings().items())
     if counted:
         facts.append(f"evidence: {counted}")
@@ -194,8 +194,8 @@ def _details(result: Result) -> Iterator[str]:
         ("Runbook", _code(view.text("runbook"))),
         ("Fault", escaped(f"{fault} on {view.text('fault', 'target')}") if fault else ""),
         ("Proof of the damage", _joined(view.texts("fault", "proof"))),
-        ("Objectives from", escaped(view.text("objective", "source"))),
-        ("Supports", escaped(", ".join(view.texts("controls")))),
+        ("Objective source", escaped(view.text("objective", "source"))),
+        ("Controls", escaped(", ".join(view.texts("controls")))),
         ("Deviations", _joined(view.texts("deviations"))),
         ("Relaxed controls", _joined(view.texts("relaxed_controls"))),
         ("Missing from the evidence", ", ".join(map(_code, result.missing))),

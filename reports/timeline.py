@@ -98,6 +98,15 @@ def draw_timeline(view: View, events: Sequence[Event], *, narrow: bool = False, 
         return _draw(view, events, narrow=narrow, titled=titled)
 
 
+def objective_drawn(view: View, events: Sequence[Event]) -> bool:
+    """Whether the picture holds the objective's line: one that lies far off, or was never set, has none."""
+    return _in_sight(view, _span(view, events))
+
+
+def _in_sight(view: View, span: _Span) -> bool:
+    return span.issued and view.rto_s is not None and view.rto_s <= span.right * _OBJECTIVE_IN_SIGHT
+
+
 def _draw(view: View, events: Sequence[Event], *, narrow: bool, titled: bool) -> Figure:
     span = _span(view, events)
     probes = _probes(events)
@@ -109,7 +118,7 @@ def _draw(view: View, events: Sequence[Event], *, narrow: bool, titled: bool) ->
     flags = _phase_flags(view, span)
     rto = view.rto_s
     drawn_right = span.right
-    rto_in_sight = span.issued and rto is not None and rto <= span.right * _OBJECTIVE_IN_SIGHT
+    rto_in_sight = _in_sight(view, span)
     if rto is not None and rto_in_sight:
         drawn_right = max(drawn_right, rto * 1.02)
         flags.append(_Flag(rto, f"RTO {objective(rto)}", LIGHT.limit, bold=True))
@@ -304,9 +313,9 @@ def _strip(axes: Axes, name: str, events: Sequence[Event], span: _Span, *, narro
         key=lambda reading: reading[0],
     )
     axes.set(ylim=(0, 1), yticks=[])
-    heading = f"readings of {name}" if name else "readings"
+    heading = f"probe “{name}”" if name else "probe"
     if not readings:
-        axes.set_title(f"{heading}: none was taken", loc="left", fontsize=SIZE - 1, color=LIGHT.bad, pad=3)
+        axes.set_title(f"{heading}: no readings", loc="left", fontsize=SIZE - 1, color=LIGHT.bad, pad=3)
         return
     steps = [after[0] - before[0] for before, after in pairwise(readings)]
     usual = sorted(steps)[len(steps) // 2] if steps else 0.05
@@ -324,7 +333,7 @@ def _strip(axes: Axes, name: str, events: Sequence[Event], span: _Span, *, narro
     # The outline keeps a single bad reading, a twentieth of a second, visible in a drill of many minutes.
     axes.broken_barh(bad, (0, 1), facecolors=LIGHT.bad, edgecolors=LIGHT.bad, linewidth=1, zorder=3)
     failed = [why for _, ok, why in readings if not ok]
-    words = f"{heading}: {len(readings)}, {len(failed)} bad"
+    words = f"{heading}: {_counted(len(readings), 'reading')}, {len(failed)} failed"
     reasons = Counter(why for why in failed if why).most_common(1)
     if reasons and not narrow:
         words += f" (most often: {reasons[0][0]})"
@@ -333,12 +342,16 @@ def _strip(axes: Axes, name: str, events: Sequence[Event], span: _Span, *, narro
     )
 
 
-_KEPT, _LOST, _UNKNOWN = 0, 1, 2
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+_KEPT, _LOST, _UNKNOWN, _UNREAD = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
 class _Writes:
-    """Writes counted by bins of time: bin number -> how many were kept, lost, and never acknowledged."""
+    """Writes counted by bins of time: bin number -> how many were kept, lost, never acknowledged, never read."""
 
     bin_s: float
     bins: dict[int, list[int]]
@@ -347,7 +360,11 @@ class _Writes:
         return sum(numbers[which] for numbers in self.bins.values())
 
     def key(self, width_in: float, *, narrow: bool) -> Key:
-        parts = [Part(LIGHT.write, f"{self.total(_KEPT)} acknowledged and kept")]
+        parts = []
+        if self.total(_UNREAD):
+            parts.append(Part(LIGHT.inconclusive, f"{self.total(_UNREAD)} acknowledged, not read back: unknown"))
+        else:
+            parts.append(Part(LIGHT.write, f"{self.total(_KEPT)} acknowledged and kept"))
         if self.total(_LOST):
             parts.append(Part(LIGHT.bad, f"{self.total(_LOST)} acknowledged, then lost"))
         if self.total(_UNKNOWN):
@@ -359,19 +376,21 @@ def _count_writes(
     view: View, events: Sequence[Event], span: _Span, xlim: tuple[float, float], *, narrow: bool
 ) -> _Writes:
     lost = view.rows("losses", "lost")
+    # What was never read back is drawn as unknown: nobody saw that it was kept.
+    read = not view.unread and any(event.kind == "read_back" for event in events)
     # A bin a second, or wider for drills of many minutes, whose seconds are finer than the picture's pixels.
     bin_s = max(1.0, round((xlim[1] - xlim[0]) / (150 if narrow else 400)))
     bins: dict[int, list[int]] = {}
     for event in events:
         if event.kind == "receipt":
             t = float(event.fields.get("acknowledged", event.t))
-            which = _LOST if any(event.fields.get("seq") in rows for rows in lost) else _KEPT
+            which = _UNREAD if not read else _LOST if any(event.fields.get("seq") in rows for rows in lost) else _KEPT
         elif event.kind == "refused":
             t, which = event.t, _UNKNOWN
         else:
             continue
         if xlim[0] <= t - span.zero <= xlim[1]:
-            bins.setdefault(int((t - span.zero) // bin_s), [0, 0, 0])[which] += 1
+            bins.setdefault(int((t - span.zero) // bin_s), [0, 0, 0, 0])[which] += 1
     return _Writes(bin_s, bins)
 
 
@@ -380,8 +399,14 @@ def _draw_writes(axes: Axes, writes: _Writes) -> None:
     places = range(min(writes.bins, default=0), max(writes.bins, default=0) + 2)
     edges = [place * writes.bin_s for place in places]
     base = [0.0] * len(edges)
-    for which, colour, hatch in ((_KEPT, LIGHT.write, ""), (_LOST, LIGHT.bad, "////"), (_UNKNOWN, LIGHT.grid, "")):
-        heights = [writes.bins.get(place, [0, 0, 0])[which] / writes.bin_s for place in places]
+    looks = (
+        (_KEPT, LIGHT.write, ""),
+        (_LOST, LIGHT.bad, "////"),
+        (_UNREAD, LIGHT.inconclusive, "...."),
+        (_UNKNOWN, LIGHT.grid, ""),
+    )
+    for which, colour, hatch in looks:
+        heights = [writes.bins.get(place, [0, 0, 0, 0])[which] / writes.bin_s for place in places]
         if any(heights):
             top = [below + height for below, height in zip(base, heights, strict=True)]
             axes.fill_between(edges, base, top, step="post", facecolor=colour, hatch=hatch, linewidth=0, zorder=2)

@@ -131,7 +131,7 @@ class View:
 
         What became of them is unknown when the data was never read back, whatever number the record holds then.
         """
-        if name != "acknowledged" and _dig(self.record, ("losses", "read")) is False:
+        if name != "acknowledged" and self.unread:
             return None
         return self.count("achieved", "writes", name)
 
@@ -142,7 +142,7 @@ class View:
         if took is None:
             return ""
         receiver, over = self.text("detection", "alert", "receiver"), self.figure("detection", "over_s")
-        told = f"Noticed after {seconds(took)} by {self.text('detection', 'by') or 'somebody'}"
+        told = f"Detected after {seconds(took)} by {self.text('detection', 'by') or 'somebody'}"
         return told + (f", sent to {receiver}" if receiver else "") + (f"; over after {seconds(over)}" if over else "")
 
     def texts(self, *keys: str) -> list[str]:
@@ -213,6 +213,11 @@ class View:
     def rpa_s(self) -> float | None:
         """Recovery point achieved: age of the oldest lost acknowledged write when the fault was issued."""
         return self.figure("achieved", "rpa_s")
+
+    @property
+    def unread(self) -> bool:
+        """Whether the data was never read back, so that what became of it is not known."""
+        return _dig(self.record, ("losses", "read")) is False
 
     @property
     def rto_s(self) -> float | None:

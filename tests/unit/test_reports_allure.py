@@ -185,6 +185,6 @@ def test_the_environment_is_java_properties_in_ascii():
     text = render_environment(results_of([], [], "run", {"why": "復旧 \\ 試験\n#x", "host": "𝄞"}))
     assert text.isascii()
     lines = dict(line.split("=", 1) for line in text.splitlines())
-    assert lines["held.because"] == r"\u5fa9\u65e7 \\ \u8a66\u9a13 #x"
+    assert lines["reason"] == r"\u5fa9\u65e7 \\ \u8a66\u9a13 #x"
     assert lines["host"] == r"\ud834\udd1e"
     assert next(iter(lines)) == "result"

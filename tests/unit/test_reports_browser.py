@@ -200,7 +200,7 @@ def test_paper_shows_it_all(tab, page):
     assert len(paper.pages) >= 1 + len(STORIES)
     first = " ".join(paper.pages[0].extract_text().split())
     assert "Missed: 1 of 3 drills missed an objective." in first
-    assert "What changed since the last run" in first, "the first page is what a manager reads"
+    assert "Changes since each drill" in first, "the first page is what a manager reads"
 
 
 def test_the_look_finds_what_is_wrong(tab, tmp_path):

@@ -72,7 +72,7 @@ def test_a_miss_is_no_proof_and_stands_first(evidence):
     found = covered(evidence)
     assert cells(found)["etcd wiped"].state is State.MISSED
     assert found.verdict == "MISSED"
-    assert found.sentence.startswith("when last held, an objective was missed by: etcd_quorum_loss.")
+    assert found.sentence.startswith("latest runs that missed an objective: etcd_quorum_loss.")
     first = re.search(r"<h1>(.*?)</h1>", render_coverage(found), re.DOTALL)
     assert "Missed:" in first[1]
 

@@ -50,7 +50,7 @@ def test_the_timeline_is_filled_from_the_history_in_order(tmp_path):
 
 def test_what_is_measured_is_filled_in_and_what_is_not_is_left_open(tmp_path):
     text = drafted(tmp_path)
-    assert re.search(r"\| Recovery time \| 3\.\d+ s .*, promised 2 s \|", text)
+    assert re.search(r"\| Recovery time \| 3\.\d+ s .*, objective 2 s \|", text)
     assert "| Acknowledged writes lost | 40 |" in text
     assert "- Slower than planned: restore it, 11.2 s, expected 1 s" in text
     assert "- Planned and not taken: call the owner" in text
@@ -77,7 +77,7 @@ def test_a_failure_of_the_recovery_is_told():
     view = View.of({"verdict": "MISSED", "drill": "d", "why": "a step failed"})
     failure = Event(3.0, "2026-11-21T10:00:03.000Z", "failed", {"message": "restore: rc=1"})
     told = draft(view, [failure]).timeline
-    assert [(each.what, each.since_s) for each in told] == [("Given up: restore: rc=1", None)]
+    assert [(each.what, each.since_s) for each in told] == [("Failed: restore: rc=1", None)]
 
 
 @pytest.mark.parametrize("story", [Story(**SHORT), replace(MISSED, sabotage=("procedure",))], ids=["met", "sabotaged"])

@@ -98,11 +98,11 @@ def test_every_drill_has_its_row_and_its_section(page):
         "The disaster, and the proof that it happened",
         "Where the time went",
         "The runbook as executed",
-        "The data, verified",
+        "Data verification",
         "Recovery point used",
         "Checks after recovery",
-        "What the evidence amounts to",
-        "Who took part",
+        "Completeness of the evidence",
+        "Participants",
         "Sign-offs and corrective actions",
         "How it was measured",
     ):
@@ -161,9 +161,9 @@ def test_what_people_have_to_say_is_there_or_said_to_be_missing(tmp_path):
     run = write_run(tmp_path, replace(MET, extra=COMPLETE), Story(**SHORT, name="nobody_knows"))
     unsigned = told(write_page(run).read_text())
     assert "Bo Lind, operator" in unsigned
-    assert "Took part Bo Lind (operator); Ana Ito (reviewer)" in unsigned
+    assert "Participants Bo Lind (operator); Ana Ito (reviewer)" in unsigned
     assert "who approved it beforehand meta. approver" in unsigned, "of the drill that says nothing"
-    assert "Signed off nobody, when this was written" in unsigned
+    assert "Sign-offs none recorded when this report was written" in unsigned
     action = {
         "id": "A-1",
         "text": "warm standby",
@@ -204,7 +204,7 @@ def test_the_runbook_stands_beside_plan_and_last_run(tmp_path):
         in page
     )
     assert "/secret/place" not in page
-    assert re.search("2. call the owner nobody . not taken 60 s .", page)
+    assert re.search("2. call the owner . . not run 60 s .", page)
 
 
 def test_what_changed_since_the_last_run(tmp_path):
@@ -256,7 +256,7 @@ def test_what_changed_since_the_last_run(tmp_path):
         ),
         (
             [{"verdict": "ENVIRONMENT", "why": "kind failed"}],
-            "Environment failed: the drill could not be held. a: kind failed.",
+            "Environment failed: the drill could not be run. a: kind failed.",
         ),
     ],
 )
@@ -285,10 +285,10 @@ def test_sabotage_is_remarked(tmp_path):
     ("detection", "said"),
     [
         (None, ""),
-        ({"by": "a user", "t_s": 3.0, "alert": None, "over_s": None}, "Noticed after 3 s by a user"),
+        ({"by": "a user", "t_s": 3.0, "alert": None, "over_s": None}, "Detected after 3 s by a user"),
         (
             {"by": "alert X", "t_s": 421.25, "alert": {"receiver": "critical"}, "over_s": 460.0},
-            "Noticed after 7 min 1 s by alert X, sent to critical; over after 7 min 40 s",
+            "Detected after 7 min 1 s by alert X, sent to critical; over after 7 min 40 s",
         ),
         ({"by": "", "t_s": "soon", "alert": "x"}, ""),
     ],
@@ -298,7 +298,7 @@ def test_what_noticed_the_disaster_is_said_where_it_is_known(detection, said):
 
 
 def test_the_page_says_what_noticed_the_disaster(page):
-    assert "Noticed after 0.82 s by probe." in page
+    assert "Detected after 0.82 s by probe." in page
 
 
 def test_images_of_the_teams_own_are_named_as_they_are():

@@ -41,13 +41,13 @@ def run(tmp_path_factory):
 def test_the_first_page_says_missed_first_and_then_the_run_at_a_glance(run):
     first = words(read(run / "report.pdf").pages[0])
     assert first.startswith("✗ Missed: 1 of 2 drills missed an objective. Worst: etcd_quorum_loss, service back after")
-    for what in ("Took part Bo Lind (operator)", "Signed off nobody", "What changed since the last run of each drill"):
+    for what in ("Participants Bo Lind (operator)", "Sign-offs none recorded", "Changes since each drill"):
         assert what in first
 
 
 def test_every_drill_has_its_section_and_markup_stays_text(run):
     text = " ".join(words(page) for page in read(run / "report.pdf").pages)
-    for heading in ("The disaster, and the proof", "The runbook as executed", "The data, verified", "Who took part"):
+    for heading in ("The disaster, and the proof", "The runbook as executed", "Data verification", "Participants"):
         assert text.count(heading) == 2, heading
     assert "#panic() [restore] $x$ *it*" in text
     assert text.count("Incident report, a draft") == 1
