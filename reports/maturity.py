@@ -111,7 +111,7 @@ def _backups(programme: Programme) -> Iterable[Step]:
     yield _all("Each backup restored is identified by what it holds", held, _identified)
     yield _all("The data was read back and compared after each restore", held, lambda each: each.value("losses.read"))
     yield _all(
-        "Each met its objectives when last held, within its interval",
+        "Each met its objectives in its latest run, within its interval",
         held,
         lambda each: _met(each) and _fresh(programme, each),
     )
@@ -176,11 +176,11 @@ def _objectives(programme: Programme) -> Iterable[Step]:
         lambda each: each.view.rto_s is not None and each.view.text("objective", "source"),
     )
     yield _all(
-        "Each proved something when last held",
+        "Each proved something in its latest run",
         held,
         lambda each: each.view.verdict in (Verdict.MET, Verdict.MISSED),
     )
-    yield _all("Each met its objectives when last held", held, _met)
+    yield _all("Each met its objectives in its latest run", held, _met)
     yield Step(
         f"Nine in ten runs of the last year met them, each drill held on {_QUARTERLY} days at least",
         enough and met >= _MOSTLY * len(recent),

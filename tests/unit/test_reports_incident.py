@@ -53,7 +53,7 @@ def test_what_is_measured_is_filled_in_and_what_is_not_is_left_open(tmp_path):
     assert re.search(r"\| Recovery time \| 3\.\d+ s .*, objective 2 s \|", text)
     assert "| Acknowledged writes lost | 40 |" in text
     assert "- Slower than planned: restore it, 11.2 s, expected 1 s" in text
-    assert "- Planned and not taken: call the owner" in text
+    assert "- Planned and not run: call the owner" in text
     for heading in (
         "Direct cause",
         "Root cause",

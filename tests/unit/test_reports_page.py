@@ -102,7 +102,7 @@ def test_every_drill_has_its_row_and_its_section(page):
         "Recovery point used",
         "Checks after recovery",
         "Completeness of the evidence",
-        "Participants",
+        "Who took part",
         "Sign-offs and corrective actions",
         "How it was measured",
     ):
@@ -174,7 +174,7 @@ def test_what_people_have_to_say_is_there_or_said_to_be_missing(tmp_path):
     }
     sign(run, issues=["too slow"], actions=[action], comment="again in May")
     signed = told(write_page(run).read_text())
-    assert "Signed off accepted by Ana Ito (reviewer), 2026-11-22" in signed
+    assert "Sign-offs accepted by Ana Ito (reviewer), 2026-11-22" in signed
     assert "1 open, the first due 2026-12-31; 0 done" in signed
     assert "A-1: warm standby Bo Lind 2026-12-31 open" in signed
     assert "too slow" in signed

@@ -47,7 +47,7 @@ def test_the_first_page_says_missed_first_and_then_the_run_at_a_glance(run):
 
 def test_every_drill_has_its_section_and_markup_stays_text(run):
     text = " ".join(words(page) for page in read(run / "report.pdf").pages)
-    for heading in ("The disaster, and the proof", "The runbook as executed", "Data verification", "Participants"):
+    for heading in ("The disaster, and the proof", "The runbook as executed", "Data verification", "Who took part"):
         assert text.count(heading) == 2, heading
     assert "#panic() [restore] $x$ *it*" in text
     assert text.count("Incident report, a draft") == 1
