@@ -84,7 +84,7 @@ def render_auditor(framework: Framework, programme: Programme, as_of: datetime) 
         "with every field that this asks for."
     )
     if programme.missed:
-        sentence = f"when last held, an objective was missed by: {', '.join(programme.missed)}. Otherwise {sentence}"
+        sentence = f"latest runs that missed an objective: {', '.join(programme.missed)}. Otherwise {sentence}"
     return page_environment().get_template("auditor.html.j2").render(
         framework=framework,
         rows=rows,

@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     """Add this package's sub-commands to `drills`; called through the entry-point group `drills.commands`."""
     app.command()(report)
     app.command()(trend)
+    app.command()(forget)
     app.command()(recheck)
     programme_commands.register(app)
 
@@ -94,9 +95,28 @@ def trend(
         for each in found:
             typer.echo(f"worse than usual: {each.words}")
     _name_problems(evidence.problems)
+    for told in evidence.set_aside:
+        typer.echo(f"set aside: {told}")
     for problem in evidence.contradictions:
         typer.echo(f"contradicts the log: {problem.path}: {problem.found}", err=True)
     typer.echo(f"written: {target}")
+
+
+def forget(
+    drill: Annotated[str, typer.Argument(metavar="DRILL", help="The drill's name, as `drills trend` prints it.")],
+    why: Annotated[str, typer.Option("--why", help="The reason; it is kept in the log.")],
+    evidence_dir: EvidenceOption = None,
+) -> None:
+    """Set a drill aside that is no longer run: trends and coverage leave its runs up to now out, and say so."""
+    from . import forgotten  # here: pandas would slow every other command down
+    from .frame import TREND, read_evidence
+
+    evidence = evidence_dir or EVIDENCE_DIR
+    try:
+        found = forgotten.forget(evidence, drill, why, read_evidence(evidence, TREND).table)
+    except UsageError as error:
+        refuse(error)
+    typer.echo(f"set aside: {found.drill}, by {found.by}: {found.why}; its runs and the log stay as they are")
 
 
 def recheck(runs: RunsArgument = "all", evidence_dir: EvidenceOption = None) -> None:

@@ -114,6 +114,8 @@ class Coverage:
         verdict: on the newest run of every drill together.
         as_of: the moment.
         plan: what is known of the plan, in words.
+        unrehearsed: the failures that this harness can cause and no drill did: a catalogue to choose from, and no gaps.
+        set_aside: the drills whose runs are left out, each with its last verdict and the reason.
 
     """
 
@@ -124,6 +126,8 @@ class Coverage:
     verdict: Verdict
     as_of: datetime
     plan: str
+    unrehearsed: tuple[str, ...] = ()
+    set_aside: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -138,7 +142,7 @@ class Coverage:
             names = ", ".join(dict.fromkeys(drill for cell in missed for drill in cell.drills))
             told = f"latest runs that missed an objective: {names}. {told[0].upper()}{told[1:]}"
         gaps = len(self.found)
-        return f"{told} {gaps} {'gap' if gaps == 1 else 'gaps'} nobody declared." if gaps else told
+        return f"{told} {gaps} undeclared {'gap' if gaps == 1 else 'gaps'}." if gaps else told
 
     @property
     def controls(self) -> list[str]:
@@ -183,6 +187,8 @@ class Coverage:
                  "declared": gap.until is not None, "overdue": gap.overdue}
                 for gap in (*self.declared, *self.found)
             ],
+            "unrehearsed_failures": list(self.unrehearsed),
+            "set_aside": list(self.set_aside),
             "maturity": [area.as_json() for area in self.maturity],
         }  # fmt: skip
 
@@ -220,6 +226,8 @@ def coverage(evidence: Evidence, evidence_dir: Path, as_of: datetime, plan: Plan
         worst(Verdict(verdict) for verdict in newest["verdict"]),
         as_of,
         f"plan {plan.version} ({plan.path.name})" if plan else "no plan: a proof is taken to last a quarter",
+        tuple(_unrehearsed(cells, declared)),
+        tuple(evidence.set_aside),
     )
 
 
@@ -346,25 +354,35 @@ def _never_held(newest: pd.DataFrame, plan: Plan | None) -> Iterable[str]:
             yield entry.name
 
 
+def _unrehearsed(cells: Sequence[Cell], declared: Sequence[Gap]) -> Iterable[str]:
+    """Name the failures that the harness can cause and no drill did.
+
+    Whether one of them matters depends on the team's system: without etcd of one's own, its loss is no gap.
+    """
+    said = _said(declared)
+    # Several at once are named "x and y"; each of them was caused.
+    caused = {part for cell in cells for part in (cell.failure, *cell.failure.split(" and "))}
+    return (name for name in sorted(known_failures() - caused) if name.lower().replace("_", " ") not in said)
+
+
+def _said(declared: Sequence[Gap]) -> str:
+    return " ".join(f"{gap.what} {gap.why}".lower().replace("_", " ") for gap in declared)
+
+
 def _found(cells: Sequence[Cell], newest: pd.DataFrame, plan: Plan | None, declared: Sequence[Gap]) -> Iterable[Gap]:
-    said = " ".join(f"{gap.what} {gap.why}".lower().replace("_", " ") for gap in declared)
+    said = _said(declared)
 
     def undeclared(name: str) -> bool:
         return name.lower().replace("_", " ") not in said
 
     for name in _never_held(newest, plan):
         if undeclared(name):
-            yield Gap(name, "the plan has this drill, and it was never held")
+            yield Gap(name, "in the plan, and never run")
     proven = {cell.failure for cell in cells if cell.days is not None}
     for name in sorted({cell.failure for cell in cells} - proven):
         if undeclared(name):
-            yield Gap(name, "drills caused it, and none ever met its objectives")
-    # Several at once are named "x and y"; each of them was caused.
-    caused = {part for cell in cells for part in (cell.failure, *cell.failure.split(" and "))}
-    for name in sorted(known_failures() - caused):
-        if undeclared(name):
-            yield Gap(name, "a failure that this harness can cause, and no drill did")
+            yield Gap(name, "drills caused it, and none has met its objectives yet")
     without = sorted(str(drill) for drill in newest["drill"] if not any(str(drill) in cell.drills for cell in cells))
     for name in without:
         if undeclared(name):
-            yield Gap(name, "a drill that was begun and never got as far as its failure")
+            yield Gap(name, "a drill that never got as far as its failure; `drills forget` sets an abandoned one aside")

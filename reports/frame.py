@@ -5,7 +5,7 @@ needs (the full schema is `drills.record.validate`'s business), and what was rea
 100,000 records take seconds (see `index`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -17,6 +17,7 @@ from drills.verdicts import Verdict, worst
 from drills.vouching import unvouched
 
 from . import index
+from .forgotten import Forgotten, read_forgotten, set_aside, without
 from .palette import VERDICT_WORD
 from .view import Problem
 
@@ -50,16 +51,23 @@ class Evidence:
         table: a row a record, in order of time.
         problems: by name, what could not be read into it.
         contradictions: by name, where the log and the records do not agree.
+        forgotten: the drills that were set aside, by name.
 
     """
 
     table: pd.DataFrame
     problems: list[Problem]
     contradictions: list[Problem] = field(default_factory=list)
+    forgotten: Mapping[str, Forgotten] = field(default_factory=dict)
 
     def honest(self) -> pd.DataFrame:
-        """Give the rows that say something about recovery: those of sabotaged drills are left out."""
-        return self.table[self.table["sabotage"] == ""].reset_index(drop=True)
+        """Give the rows that say something about recovery: not those of sabotaged drills, and of drills set aside."""
+        return without(self.table[self.table["sabotage"] == ""], self.forgotten).reset_index(drop=True)
+
+    @property
+    def set_aside(self) -> list[str]:
+        """The drills that were set aside (`drills forget`), each with its last verdict, who did it and why."""
+        return set_aside(self.table[self.table["sabotage"] == ""], self.forgotten)
 
     def vouched(self, evidence_dir: Path) -> Self:
         """Leave out what was met in runs that nobody vouches for (`drills.vouching`), and name those runs.
@@ -99,7 +107,7 @@ def read_evidence(evidence_dir: Path, columns: Sequence[str] = COLUMNS) -> Evide
     facts = tuple(name for name in index.FACTS if name in {"utc_us", *columns})
     reading = index.read(evidence_dir, facts)
     table = _table(pd.DataFrame.from_records(reading.rows, columns=["run", "folder", "digest", *facts]), evidence_dir)
-    return Evidence(table[list(columns)], reading.problems, reading.contradictions)
+    return Evidence(table[list(columns)], reading.problems, reading.contradictions, read_forgotten(evidence_dir))
 
 
 def newest_of_each(rows: pd.DataFrame) -> pd.DataFrame:

@@ -73,7 +73,11 @@ def coverage(
     for gap in found.declared:
         typer.echo(f"gap, declared until {gap.until}{' (over)' if gap.overdue else ''}: {gap.what}: {gap.why}")
     for gap in found.found:
-        typer.echo(f"gap, declared by nobody: {gap.what}: {gap.why}")
+        typer.echo(f"gap, undeclared: {gap.what}: {gap.why}")
+    if found.unrehearsed:
+        typer.echo(f"not rehearsed here: {len(found.unrehearsed)} further failures that this harness can cause")
+    for told in found.set_aside:
+        typer.echo(f"set aside: {told}")
     typer.echo(f"written: {target}")
 
 

@@ -87,7 +87,7 @@ def _draw(table: pd.DataFrame, worse: Worse, first_line: bool, narrow: bool) -> 
     groups = [(str(name), rows) for name, rows in table.groupby("drill", sort=True)]
     left_in, right_in, between_in = 0.72, 0.2, 0.85
     plot_in = width_in - left_in - right_in if narrow else (width_in - left_in - right_in - between_in) / 2
-    key = _key(width_in - 0.3)
+    key = _key(width_in - 0.3, objective=bool(table[["rto_s", "rpo_s"]].notna().to_numpy().any()))
     above_in = _ABOVE_IN + (0.16 if narrow else 0)
     row_in = above_in + _PLOT_IN + _BELOW_IN + ((_PLOT_IN + _BELOW_IN + 0.25) if narrow else 0)
     line_in = 0.3 if first_line else 0.0
@@ -141,15 +141,16 @@ def _counts(rows: pd.DataFrame, worse: Sequence[Regression]) -> str:
     return f"{len(rows)} {'run' if len(rows) == 1 else 'runs'}: {', '.join(counts)}{note}"
 
 
-def _key(width_in: float) -> Key:
+def _key(width_in: float, *, objective: bool) -> Key:
     parts = [
         Part(LIGHT.good, "met", "●"),
         Part(LIGHT.bad, "missed", "✖"),
         Part(LIGHT.bad, "never back, or data never read", "▲"),
         Part(LIGHT.inconclusive, "inconclusive", "?"),
         Part(LIGHT.environment, "environment failed", "!"),
-        Part(LIGHT.limit, "objective", "╌╌"),
     ]
+    if objective:
+        parts.append(Part(LIGHT.limit, "objective", "╌╌"))
     return lay_key("", parts, width_in)
 
 

@@ -57,9 +57,9 @@ def test_what_is_measured_is_filled_in_and_what_is_not_is_left_open(tmp_path):
     for heading in (
         "Direct cause",
         "Root cause",
-        "What added to it",
-        "Done at once",
-        "For good",
+        "Contributing factors",
+        "Immediate",
+        "Permanent",
         "Proposals",
         "Learned",
     ):
