@@ -1,7 +1,5 @@
 """What was achieved beside what was promised, as it stands in every table: one wording for all of them."""
 
-from collections.abc import Mapping
-
 from drills.verdicts import Verdict
 
 from .view import View
@@ -38,9 +36,7 @@ def came_back_last(view: View) -> str:
 
 def achieved_point(view: View) -> str:
     """Say the recovery point achieved; `at least` where nothing shows how much more is gone."""
-    achieved = view.record.get("achieved")
-    is_least = isinstance(achieved, Mapping) and achieved.get("rpa_at_least") is True and view.rpa_s is not None
-    return f"at least {seconds(view.rpa_s)}" if is_least else seconds(view.rpa_s)
+    return f"at least {seconds(view.rpa_s)}" if view.rpa_at_least else seconds(view.rpa_s)
 
 
 def since(view: View) -> str:

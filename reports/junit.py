@@ -131,6 +131,8 @@ def _repeats(series: Series | None) -> dict[str, str]:
 
 def _figures(view: View) -> dict[str, str]:
     figures = {name: _plain(value) for name, keys in _PROPERTIES.items() if (value := view.figure(*keys)) is not None}
+    if view.rpa_at_least:
+        figures["rpa_at_least"] = "true"  # rpa_s is a lower bound
     return figures | {f"writes_{name}": str(count) for name in _WRITES if (count := view.writes(name)) is not None}
 
 

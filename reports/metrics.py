@@ -20,7 +20,7 @@ from drills.standing import Standing
 from drills.verdicts import Verdict
 
 from .results import Result, Results, read_results
-from .view import instant
+from .view import View, instant
 from .words import clean
 
 Labelled = Iterable[tuple[list[str], float | None]]
@@ -98,7 +98,9 @@ class _Families:
         yield many("drills_standing", said, "standing", lambda one: _states(one.standing, Standing))
         yield each("drills_missing_fields", "Fields of the evidence that nobody supplied.", _missing)
         for name, (said, field) in _DURATIONS.items():
-            yield each(name, said, lambda result, field=field: result.view.figure("achieved", field))  # type: ignore[misc]
+            yield each(name, said, lambda result, field=field: _achieved(result.view, field))  # type: ignore[misc]
+        said = "Recovery point where only a lower bound is known: the oldest lost write was at least this far back."
+        yield each("drills_rpa_low_seconds", said, lambda one: one.view.rpa_s if one.view.rpa_at_least else None)
         said = "Time to detect: from the fault until somebody or something noticed it."
         yield each("drills_detection_seconds", said, lambda result: result.view.figure("detection", "t_s"))
         said = "Objectives."
@@ -129,6 +131,11 @@ def _missing(result: Result) -> float | None:
 
 def _objectives(result: Result) -> Labelled:
     return [([name], result.view.figure("objective", f"{name}_s")) for name in _OBJECTIVES]
+
+
+def _achieved(view: View, field: str) -> float | None:
+    """Give a figure that was measured; a lower bound is none, and has a metric of its own."""
+    return None if field == "rpa_s" and view.rpa_at_least else view.figure("achieved", field)
 
 
 def _writes(result: Result) -> Labelled:

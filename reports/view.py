@@ -220,6 +220,11 @@ class View:
         return _dig(self.record, ("losses", "read")) is False
 
     @property
+    def rpa_at_least(self) -> bool:
+        """Whether the recovery point achieved is a lower bound: what is missing may reach further back."""
+        return self.rpa_s is not None and _dig(self.record, ("achieved", "rpa_at_least")) is True
+
+    @property
     def rto_s(self) -> float | None:
         """Recovery time objective."""
         return self.figure("objective", "rto_s")
