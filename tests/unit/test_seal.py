@@ -163,6 +163,28 @@ def test_the_bundle_is_sigstores_with_the_same_signature(pack):
         assert (public.run_hint, public.run_id) == (hint, hashlib.sha256(der).hexdigest())
 
 
+def test_a_keyid_is_the_fingerprint_that_ssh_keygen_prints(pack, tmp_path):
+    """The only one that cosign takes for the key's."""
+    ssh = subprocess.run(
+        ["ssh-keygen", "-i", "-m", "PKCS8", "-f", pack / "seal/run.pub.pem"], capture_output=True, check=True
+    ).stdout
+    (tmp_path / "run.pub").write_bytes(ssh)
+    said = subprocess.run(["ssh-keygen", "-l", "-f", tmp_path / "run.pub"], capture_output=True, text=True, check=True)
+    for name in seal.PREDICATES:
+        envelope = json.loads((pack / f"{name}.dsse.json").read_text())
+        assert [each["keyid"] for each in envelope["signatures"]] == [said.stdout.split()[1]]
+
+
+def test_a_pack_of_before_with_the_old_keyid_stays_verifiable(pack, path, script):
+    public = PublicKeys.load(pack / "seal")
+    for keyid, holds in ((public.run_id, True), ("0" * 64, False)):
+        for name in (f"{each}.{form}.json" for each in seal.PREDICATES for form in ("dsse", "sigstore")):
+            text = (pack / name).read_text()
+            (pack / name).write_text(text.replace(public.run_fingerprint, keyid).replace(public.run_id, keyid))
+        assert verified(verify_sh(path, script, pack)) is holds
+        assert (genuine.check_run(pack).problems == []) is holds
+
+
 def test_the_signature_can_be_checked_by_hand_as_verify_md_says(pack, tmp_path):
     text = (pack / "VERIFY.md").read_text().partition("## By hand")[2]
     recipe = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
