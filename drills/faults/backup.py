@@ -234,6 +234,7 @@ class BackupCutShort(Fault):
         self.name = f"{cut.name} in a backup"
         self.target = cut.target
         self.blast_radius = cut.blast_radius
+        self.claims = cut.claims
         self._kube = kube
         self._cut = cut
         self._begin = begin

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from drills.clock import SystemClock
 from drills.errors import FaultHadNoEffect, UsageError
 from drills.faults import BlastRadius, Fault
 from drills.kube import RIDDEN_OUT, Conflict, Kube, describe
 from drills.waiting import in_a_line
+
+_MAY_BE_HELD = ("Pod", "PersistentVolumeClaim", "ConfigMap", "Secret", "Service")
+_LOOK_INTO_EVERY_S = 2.0
+_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,9 @@ class NamespaceDeleted(Fault):
         self.claims = before.lost(namespace)
         self._kube = kube
         self._namespace = namespace
+        self._clock = SystemClock()
+        self._looked = float("-inf")
+        self._seen_left = ""
 
     def inject(self) -> None:
         """Ask for the deletion and wait for nothing.
@@ -70,7 +78,9 @@ class NamespaceDeleted(Fault):
         try:
             namespace = self._kube.get("Namespace", self._namespace)
             if namespace is not None and namespace["metadata"]["uid"] == self.before.uid:
-                self.unproven = f"{self.target}: {describe(namespace)}"
+                self.unproven = f"{self.target}: {describe(namespace)}" + (
+                    self._left() if "deletionTimestamp" in namespace["metadata"] else ""
+                )
                 return []
             volumes = {one["metadata"]["uid"]: one for one in self._kube.list("PersistentVolume")}
         except RIDDEN_OUT as trouble:
@@ -88,6 +98,21 @@ class NamespaceDeleted(Fault):
                 return []
         counted = f"{len(self.before.pods)} pods and {len(self.before.claims)} volume claims"
         return [*facts, f"{counted} went with it"]
+
+    def _left(self) -> str:
+        """Say what is left in the namespace: its own conditions are silent until its last pod is gone."""
+        now = self._clock.monotonic()
+        if now - self._looked >= _LOOK_INTO_EVERY_S:
+            self._looked = now
+            found = [
+                f"{kind} {one['metadata']['name']} ({describe(one)})"
+                for kind in _MAY_BE_HELD
+                for one in self._kube.list(kind, self._namespace)
+                if one["metadata"].get("finalizers") or (kind == "Pod" and "deletionTimestamp" in one["metadata"])
+            ]
+            more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+            self._seen_left = f"; left in it: {', '.join(found[:_TOLD])}{more}" if found else ""
+        return self._seen_left
 
     def heal(self) -> None:
         """Do nothing: bringing the namespace back is the procedure's, not the harness's."""

@@ -34,6 +34,7 @@ class ReplicasLost(Fault):
     def __init__(self, kube: Kube, namespace: str, replicas: list[Replica]) -> None:
         """Aim at replicas as they are now; see `replicas_lost`."""
         self.target = ", ".join(f"pod/{namespace}/{one.pod} with {', '.join(one.volumes)}" for one in replicas)
+        self.claims = sorted(f"{namespace}/{claim}" for one in replicas for claim in one.claims)
         self._kube = kube
         self._namespace = namespace
         self._replicas = replicas

@@ -26,7 +26,11 @@ WORKLOADS: dict[str, Condition] = {
 """What runs pods for as long as it is there, and when it is ready."""
 
 _LOOK_AT_ALL_EVERY_S = 0.5
-_ASKING_WHY_S = 2.0
+
+_LAST_LOOK_S = 1.0
+"""Time-out of what is asked at a deadline, which a busy API server still answers."""
+
+_ASKING_WHY_S = 1.0
 """Time-out of each of the questions that are asked after a deadline, for the reason."""
 
 
@@ -174,13 +178,8 @@ class Waits(Requests):
 
         def look() -> tuple[Manifests, ...]:
             nonlocal seen
-            seen = [
-                one
-                for kind in kinds
-                for one in self._list(kind, namespace, labels=labels, timeout_s=max(deadline - time.monotonic(), 0.05))[
-                    0
-                ]
-            ]
+            left_s = max(deadline - time.monotonic(), _LAST_LOOK_S)
+            seen = [one for kind in kinds for one in self._list(kind, namespace, labels=labels, timeout_s=left_s)[0]]
             return () if lacking() else (seen,)
 
         def state(_: object) -> str:
@@ -198,7 +197,7 @@ class Waits(Requests):
         try:
             yield
         except WaitTimeout as late:
-            if not namespace or not lacking() or isinstance(late.__cause__, KubeError):  # it answers nobody just now
+            if not namespace or not lacking():
                 raise
             told = self._reasons(kind, namespace, lacking())
             if not told:
@@ -214,8 +213,8 @@ class Waits(Requests):
             if kind == "Pod":
                 return silences(lacking, warnings)
             return reasons(lacking, all_of("Pod"), [*all_of("ReplicaSet"), *all_of("Job")], warnings)
-        except KubeError as error:
-            return f"why is not known: {error}"
+        except KubeError:  # it answers nobody just now, which the time-out says
+            return ""
 
 
 def moment_of(event: Manifest) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
 from functools import partial
 
 from drills.bucket import ListedBucket
@@ -15,6 +14,7 @@ from drills.faults.healing import each
 from drills.kube import Kube, deployment_available, gone
 from drills.nodes import Node
 from drills.procedures import copies
+from drills.procedures.holdings import SYNC_TAKES, synced_since
 from drills.procedures.velero import NAMESPACE, Backup, Velero
 from drills.waiting import wait_until
 
@@ -25,7 +25,6 @@ _WRONG = "d3Jvbmc="
 _GONE_WITHIN_S = 120.0
 _ENDED_WITHIN_S = 600.0
 _SYNCED_WITHIN_S = 180.0
-_SYNC_TAKES = timedelta(seconds=5)
 _EXPIRED_WITHIN_S = 420.0
 _BITES_WITHIN_S = 30.0
 _EXEC_TIMEOUT_S = 30.0
@@ -150,10 +149,11 @@ class Backups:
         metadata["status"] |= {"version": 9, "formatVersion": "9.0.0"}
         client.put_object(Bucket=bucket, Key=key, Body=json.dumps(metadata).encode())
         self._kube.delete("velero.io/v1/Backup", backup.name, NAMESPACE)
-        forgotten = self._drill.clock.now().utc + _SYNC_TAKES  # a look that is under way may have begun before
-        wait_until(
-            lambda: self._looked_at() > forgotten, what="Velero looks into the store again", within_s=_SYNCED_WITHIN_S
-        )
+        forgotten = self._drill.clock.now().utc + SYNC_TAKES  # a look that is under way may have begun before
+        self._kube.wait_for(
+            "velero.io/v1/BackupStorageLocation", "default", NAMESPACE, condition=synced_since(forgotten),
+            what="Velero looks into the store again", within_s=_SYNCED_WITHIN_S,
+        )  # fmt: skip
 
     # What the runbook does
 
@@ -370,10 +370,6 @@ class Backups:
             return "gone"
         label, value = _HELD_BACK
         return "held back" if (found["metadata"].get("labels") or {}).get(label) == value else ""
-
-    def _looked_at(self) -> datetime:
-        found = self._kube.get("velero.io/v1/BackupStorageLocation", "default", NAMESPACE) or {}
-        return datetime.fromisoformat(found["status"]["lastSyncedTime"])
 
     def _stored(self, namespace: str) -> dict[str, str]:
         """Return the name and version of each backup of a namespace that the store holds, known to Velero or not."""

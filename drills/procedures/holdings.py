@@ -6,18 +6,26 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
-from drills.kube import Kube, Manifest, Manifests, NotFound
+from drills.faults.budget import selects
+from drills.kube import Condition, Kube, Manifest, Manifests, NotFound
 
 VELERO = "velero"
 KEPT = ("PersistentVolumeClaim", "StatefulSet", "Deployment", "DaemonSet")
 """Kinds by which a backup that was made by label or kind is compared with a whole one: what holds data or runs pods."""
 
+SYNC_TAKES = timedelta(seconds=5)
+"""How long a round through a store may have been under way when something changed."""
+
 _LABEL = 63
 _EVERYTHING: tuple[list[str] | None, ...] = (None, [], ["*"])
 _OPT_IN, _OPT_OUT = "backup.velero.io/backup-volumes", "backup.velero.io/backup-volumes-excludes"
 _EXCLUDED = "velero.io/exclude-from-backup"
+_BESIDE_THE_POINT = ("volumesnapshot", "volumegroupsnapshot", "event", "node", "backup", "restore", "podvolume")
+"""Beginnings of kinds that a backup may leave out and still hold its namespaces: Velero leaves out snapshots by itself
+where it takes none."""
 
 
 def includes(spec: Manifest, namespace: str) -> bool:
@@ -44,8 +52,11 @@ def chosen_by(spec: Manifest) -> str:
         ("excludedResources", "all kinds but"),
         ("excludedNamespaceScopedResources", "all kinds but"),
     ):
-        if spec.get(key) not in _EVERYTHING:
-            told.append(f"{words} {', '.join(spec[key])}")
+        if spec.get(key) in _EVERYTHING:
+            continue
+        kinds = spec[key] if key.startswith("included") else _that_matter(spec[key])
+        if kinds:
+            told.append(f"{words} {', '.join(kinds)}")
     return "; ".join(told)
 
 
@@ -59,6 +70,20 @@ def valid_label(name: str) -> str:
 def volume_backups(kube: Kube, backup: str) -> Manifests:
     """Return what a backup made of volumes' files."""
     return kube.list("velero.io/v1/PodVolumeBackup", VELERO, labels=f"velero.io/backup-name={valid_label(backup)}")
+
+
+def synced_since(moment: datetime | None) -> Condition:
+    """Make a condition that holds when Velero has gone through a whole storage location, after a moment or at all.
+
+    A location's `lastSyncedTime` is written at the end of a round through its store, when every backup that is there
+    was taken over, or could not be (velero 1.18, pkg/controller/backup_sync_controller.go).
+    """
+
+    def holds(location: Manifest | None) -> bool:
+        at = ((location or {}).get("status") or {}).get("lastSyncedTime")
+        return bool(at) and (moment is None or datetime.fromisoformat(str(at)) > moment)
+
+    return holds
 
 
 class Holdings:
@@ -228,7 +253,7 @@ def _why_missing(claim: str, backup: Manifest, before: Claims) -> tuple[bool, st
             return False, f"label {_EXCLUDED}"
     if users and all(name in _annotated(pod, _OPT_OUT) for pod, name in users):
         return False, f"annotation {_OPT_OUT}"
-    if chosen := chosen_by(spec):
+    if chosen := _chosen_away([found, *(pod for pod, _ in users)], spec):
         return False, f"the backup takes {chosen}"
     if _snapshots(backup) and not _on_a_node(volume):
         return False, f"{_snapshots(backup)} snapshots were made, and of which volumes only the store knows"
@@ -242,6 +267,35 @@ def _why_missing(claim: str, backup: Manifest, before: Claims) -> tuple[bool, st
             "not asked for as files (--default-volumes-to-fs-backup, annotation of the pod), nor snapshotted",
         )
     return True, "no completed file backup or snapshot of it"
+
+
+def _chosen_away(concerned: Manifests, spec: Manifest) -> str:
+    """Say by what a backup passes over a claim and all pods that mount it; empty if it takes one of them in."""
+    selectors = [one for one in [spec.get("labelSelector"), *(spec.get("orLabelSelectors") or [])] if one]
+    if selectors and not any(
+        selects(one, each["metadata"].get("labels") or {}) for one in selectors for each in concerned
+    ):
+        return chosen_by(spec)
+    for key in ("includedResources", "includedNamespaceScopedResources"):
+        if spec.get(key) not in _EVERYTHING and not _of_volumes(spec[key]):
+            return chosen_by(spec)
+    for key in ("excludedResources", "excludedNamespaceScopedResources"):
+        if _of_volumes(spec.get(key) or []):
+            return chosen_by(spec)
+    return ""
+
+
+def _of_volumes(kinds: Iterable[str]) -> list[str]:
+    """Return those without which no volume is in a backup: pods and their claims."""
+    return [
+        kind
+        for kind in kinds
+        if kind in ("pods", "pod", "po", "persistentvolumeclaims", "persistentvolumeclaim", "pvc")
+    ]
+
+
+def _that_matter(kinds: Iterable[str]) -> list[str]:
+    return [kind for kind in kinds if not kind.startswith(_BESIDE_THE_POINT)]
 
 
 def _volume_of(claim: str, before: Claims) -> Manifest:

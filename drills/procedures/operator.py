@@ -41,7 +41,8 @@ class BackupOperator:
         Raises:
             WaitTimeout: the cluster gave the account no token.
         """
-        kube.apply(manifests)
+        self._manifests = kube.apply(manifests)
+        self._administrator = kube
         token = wait_until(
             lambda: ((kube.get("Secret", NAME, NAMESPACE) or {}).get("data") or {}).get("token"),
             what=f"the token of {NAME}",
@@ -76,7 +77,10 @@ class BackupOperator:
             self._drill.check(f"{NAME} may not {what}", said == "refused", "refused", said)
 
     def close(self) -> None:
-        """Forget the account's token."""
+        """Remove the account with its role, and forget its token."""
+        for one in reversed(self._manifests):
+            kind = f"{one['apiVersion']}/{one['kind']}"
+            self._administrator.delete(kind, one["metadata"]["name"], one["metadata"].get("namespace"))
         self._own.close()
         self._path.unlink(missing_ok=True)
 

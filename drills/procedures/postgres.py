@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from drills.drill import Drill
-from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
+from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed, WaitTimeout
 from drills.kube import RIDDEN_OUT, Kube, Manifest, present
+from drills.kube.conditions import condition_of
+from drills.kube.describe import quoted
 from drills.procedures.archive import Archive
 from drills.waiting import wait_until
 
@@ -292,17 +294,40 @@ class Postgres:
             self._kube.patch("Service", "shop", {"spec": {"selector": selector}}, self.namespace)
 
     def protect_again(self) -> None:
-        """Take a base backup of the new cluster: without one its archive is of no use.
+        """See that the new cluster archives its WAL, and take a base backup of it: without both it is not protected.
+
+        A cluster that writes to an archive which is not empty, as under the old one's server name, is healthy and
+        archives nothing (barman-cloud-check-wal-archive refuses it): that is a failed check, and no reconstitution.
 
         Raises:
-            ProcedureFailed: it did not complete.
+            ProcedureFailed: the database did not close its WAL segment, or the base backup did not complete.
             WaitTimeout: nor did it fail.
         """
+        with self._drill.step(
+            "see that the new cluster archives its WAL",
+            f"kubectl -n {self.namespace} get cluster {self.name} -o jsonpath='{{.status.conditions}}'",
+        ):
+            archives = self._is_archiving()
+        if not archives:
+            return
         with self._drill.step(
             "take a base backup of the new cluster", f"kubectl -n {self.namespace} apply -f backup.yaml"
         ):
             self._base_backup(ProcedureFailed)
         self._drill.reconstituted()
+
+    def _is_archiving(self) -> bool:
+        """Check that a WAL segment which is closed now arrives in the new cluster's own archive."""
+        try:
+            got = f"{self._switch_wal(ProcedureFailed)} is there"
+            archives = True
+        except WaitTimeout as late:
+            cluster = self._kube.get(CLUSTER, self.name, self.namespace)
+            said = condition_of(cluster, "ContinuousArchiving")
+            why = quoted(said.get("message")) or "its cluster does not say why"
+            archives, got = False, f"{late.what}: not within {late.deadline_s:g} s; ContinuousArchiving: {why}"
+        self._drill.check("the recovered database archives its WAL", archives, f"WAL of {self.name}", got)
+        return archives
 
     # Looking
 

@@ -12,11 +12,13 @@ from typing import Generic, Protocol, TypeVar
 
 from drills.drill import Drill
 from drills.kube import Kube, node_ready, pod_ready
+from drills.procedures.holdings import synced_since
 from drills.procedures.velero import NAMESPACE, Backup, Velero
-from drills.waiting import wait_until
 
 SYNCED_WITHIN_S = 180.0
 """Velero looks once a minute; its first look finds nothing, because the storage location is not validated yet."""
+
+LOCATION, DEFAULT = "velero.io/v1/BackupStorageLocation", "default"
 
 KINDS = (
     "ConfigMap", "Secret", "Service", "PersistentVolumeClaim", "StatefulSet", "Deployment", "PodDisruptionBudget",
@@ -115,15 +117,18 @@ class Rebuild(Generic[C]):
     def find_backup(self, cluster: Cluster, velero: Velero, namespace: str) -> Backup:
         """Wait until Velero has found the lost cluster's backups in the store, and return the newest completed one.
 
+        Velero takes them from the store one by one, in no order: the first that it knows may be the oldest. It writes
+        down when it has gone through the whole store, and that is waited for.
+
         Raises:
-            WaitTimeout: it found none.
+            WaitTimeout: it has not gone through the store in time.
+            ProcedureFailed: the store holds no completed backup of the namespace.
         """
         with self._drill.step("wait until Velero has found the backups", "velero backup get", by="kubernetes"):
-            wait_until(
-                lambda: cluster.kube.list("velero.io/v1/Backup", NAMESPACE),
-                what="Velero knows the lost cluster's backups",
-                within_s=SYNCED_WITHIN_S,
-            )
+            cluster.kube.wait_for(
+                LOCATION, DEFAULT, NAMESPACE, condition=synced_since(None),
+                what="Velero knows all of the lost cluster's backups", within_s=SYNCED_WITHIN_S,
+            )  # fmt: skip
         return velero.newest(namespace)
 
     def restore(self, velero: Velero, backup: Backup, *order: str) -> None:
@@ -170,7 +175,7 @@ class Rebuild(Generic[C]):
 
     def allow_writes(self, cluster: Cluster, mode: str) -> None:
         """Say whether a cluster's Velero may change the storage location: ReadWrite or ReadOnly."""
-        cluster.kube.patch("velero.io/v1/BackupStorageLocation", "default", {"spec": {"accessMode": mode}}, NAMESPACE)
+        cluster.kube.patch(LOCATION, DEFAULT, {"spec": {"accessMode": mode}}, NAMESPACE)
 
 
 class HostRebuild(Rebuild[C]):

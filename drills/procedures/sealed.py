@@ -98,8 +98,11 @@ class SealedSecrets:
         self._wait_until_all("True", "the controller has unsealed everything")
 
     def close(self) -> None:
-        """Remove the controller with its namespace, so that the next drill's can be made."""
+        """Remove the controller with its namespace and what it has outside, so that the next drill's can be made."""
         self._kube.delete("Namespace", NAMESPACE, wait=True)
+        for one in reversed(self._manifests):
+            kind = f"{one['apiVersion']}/{one['kind']}"
+            self._kube.delete(kind, one["metadata"]["name"], one["metadata"].get("namespace"))
 
     def export_key(self) -> Stored:
         """Export the controller's keys, encrypted, into the object store; notes the recovery point.

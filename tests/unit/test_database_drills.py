@@ -207,10 +207,15 @@ class Cluster:
     def delete(self, kind, name, namespace, **_):
         self.deleted.append(name)
 
+    def wait_for(self, kind, name, namespace, **_):
+        status = {"phase": "completed", "backupId": "2", "beginWal": "a", "endWal": "b", "beginLSN": "c"}
+        return {"status": {**status, "startedAt": "2026-11-30T09:00:00Z"}}
+
     def get(self, kind, name, namespace):
         if self.log:
             return {"metadata": {}, "spec": {}, "status": {"phase": "Setting up primary"}}
         status = {"phase": "Cluster in healthy state", "readyInstances": 1, "currentPrimary": f"{name}-1"}
+        status["conditions"] = [{"type": "ContinuousArchiving", "status": "False", "message": "Expected empty archive"}]
         return {"metadata": {}, "spec": {"instances": 1}, "status": status}
 
     def list(self, kind, namespace, labels):
@@ -305,6 +310,27 @@ def test_sabotaged_a_failure_is_the_end_even_though_it_was_expected(make, tmp_pa
     _, postgres = postgres_of(make(sabotage=["procedure"]), tmp_path, FAILED)
     with pytest.raises(ProcedureFailed, match="recovery ended before"):
         postgres.fails_to_recover("recovery ended before")
+
+
+@pytest.mark.parametrize("archives", [True, False])
+def test_a_recovered_database_that_archives_nothing_is_not_reconstituted(make, tmp_path, monkeypatch, archives):  # noqa: F811
+    drill, closed = make(), segment(7)
+    bucket = holding(segment(1))
+    if archives:
+        bucket.objects[f"p/shop-recovered-1/wals/{closed[:16]}/{closed}"] = NOON
+    kube, postgres = postgres_of(drill, tmp_path, bucket=bucket)
+    monkeypatch.setattr("drills.procedures.postgres.ARCHIVED_WITHIN_S", 0.3)
+    monkeypatch.setattr(postgres, "_exec", lambda *_, **__: f"{closed}\n")
+    postgres.recover()
+    postgres.protect_again()
+    (check,) = drill.recorded()["checks"]
+    assert (check["name"], check["ok"]) == ("the recovered database archives its WAL", archives)
+    reached = [event.fields["name"] for event in drill.history.events("phase")]
+    assert ("reconstituted" in reached) is archives
+    assert any(one["kind"] == "Backup" for one in kube.applied) is archives
+    if not archives:
+        assert check["got"].endswith("not within 0.3 s; ContinuousArchiving: Expected empty archive")
+        assert closed in check["got"]
 
 
 def test_the_drop_is_found_in_the_log(make, tmp_path):  # noqa: F811

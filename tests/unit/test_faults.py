@@ -210,6 +210,25 @@ def test_a_deleted_namespace_is_proved_when_it_and_its_volumes_are_gone(api, kub
 
 
 @pytest.mark.usefixtures("shop")
+def test_a_namespace_that_does_not_go_names_what_is_left_in_it_and_what_holds_that(api, kube):
+    fault = namespace_deleted(kube, "shop")
+    assert fault.proof() == []
+    assert fault.unproven == "namespace/shop: present, without status"
+    going = {"deletionTimestamp": "2026-11-30T09:00:00Z"}
+    api.put(NAMESPACES, {"kind": "Namespace", "metadata": {"name": "shop", "uid": "ns-1", **going}, "status": {}})
+    api.put(PODS, {"metadata": {"name": "db-0", **going}})
+    settings = "/api/v1/namespaces/shop/configmaps"
+    api.put(settings, {"metadata": {"name": "free"}})
+    api.put(settings, {"metadata": {"name": "held", "finalizers": ["example.org/hold"], **going}})
+    assert fault.proof() == []
+    assert fault.unproven.startswith("namespace/shop: being deleted; left in it: Pod db-0 (")
+    assert fault.unproven.endswith("ConfigMap held (being deleted, held by example.org/hold)")
+    api.remove(NAMESPACES, "shop")
+    assert fault.proof() == []
+    assert fault.unproven == "volume pv-1: phase=Bound"
+
+
+@pytest.mark.usefixtures("shop")
 def test_a_retained_volume_counts_once_it_is_released(api, kube):
     put_volume(api, "pv-1", "claim-1", "Retain")
     fault = namespace_deleted(kube, "shop")

@@ -137,7 +137,8 @@ def test_namespaces_are_taken_in_as_velero_does(included, excluded, held):
         ({"orLabelSelectors": [{"matchLabels": {"a": "1"}}, {"matchLabels": {"b": "2"}}]}, "label a=1 or b=2"),
         ({"labelSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}, "label a Exists"),
         ({"includedResources": ["secrets"]}, "kinds secrets"),
-        ({"excludedNamespaceScopedResources": ["events"]}, "all kinds but events"),
+        ({"excludedNamespaceScopedResources": ["pods", "events"]}, "all kinds but pods"),
+        ({"excludedResources": ["volumesnapshots.snapshot.storage.k8s.io"]}, ""),  # Velero's own doing
         ({"includeClusterResources": False, "excludedClusterScopedResources": ["nodes"]}, ""),
     ],
 )
@@ -408,6 +409,9 @@ def test_a_claim_that_nobody_left_out_is_missing(api, kube, made, options, spec,
         ),
         ({"labels": {"velero.io/exclude-from-backup": "true"}}, {}, "label velero.io/exclude-from-backup"),
         ({}, {"labelSelector": {"matchLabels": {"app": "web"}}}, "the backup takes label app=web"),
+        ({}, {"orLabelSelectors": [{"matchLabels": {"app": "web"}}]}, "the backup takes label app=web"),
+        ({}, {"includedResources": ["secrets"]}, "the backup takes kinds secrets"),
+        ({}, {"excludedResources": ["pods"]}, "the backup takes all kinds but pods"),
     ],
 )
 def test_a_claim_that_somebody_left_out_is_a_finding(api, kube, options, spec, why):
@@ -415,6 +419,19 @@ def test_a_claim_that_somebody_left_out_is_a_finding(api, kube, options, spec, w
     found = lacking(kube, spec)
     assert found.missing == {}
     assert found.left_out["data"].startswith(why)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"labelSelector": {"matchLabels": {"app": "db"}}},
+        {"includedResources": ["pods", "persistentvolumeclaims"]},
+        {"excludedResources": ["volumesnapshots.snapshot.storage.k8s.io", "events"]},
+    ],
+)
+def test_a_backup_that_takes_the_claim_in_and_lacks_it_is_no_choice(api, kube, spec):
+    claim(api, labels={"app": "db"}, volume={"hostPath": {}})
+    assert lacking(kube, spec).missing == {"data": "a hostPath volume, which Velero skips"}
 
 
 def test_a_volume_that_was_opted_in_and_not_read_is_missing(api, kube):
