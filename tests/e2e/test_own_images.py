@@ -91,3 +91,18 @@ def test_record_names_the_digest_of_each_image(held: Held, repository: Path) -> 
     mailer = contents(repository / "build/mailer.tar")
     assert set(mailer) == {MAILER}
     assert record["environment"]["images"] == {**mailer, ORDERS: mailer[MAILER]}, "the same image by two names"
+
+
+def test_an_image_that_is_nowhere_is_noticed_before_a_cluster_is_made(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "test_orders.py").write_text(
+        f"IMAGES = {{8080: 'registry.example.com/shop/none:1', 8081: {MAILER!r}}}\n"
+        + SCENARIO.replace(', "build/mailer.tar"', "")
+    )
+    held = hold(
+        "--drill-images", "build", evidence=tmp_path / "evidence", scenarios=[str(tmp_path / "test_orders.py")]
+    )  # fmt: skip
+    assert held.code == 3, held.output
+    assert (
+        "image registry.example.com/shop/none:1: the engine has none of that name, and nothing is pulled" in held.output
+    )
+    assert ": 1 control plane" not in held.output, "no cluster was made for it"
