@@ -12,7 +12,7 @@ DRILL_ARGS ?=
 # Where `make readers` keeps the readers that it shows the outputs to.
 READERS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pytest-drills/readers
 
-.PHONY: help drill drill-all test readers bench setup times clean
+.PHONY: help drill drill-all test readers bench matrix setup times clean
 
 help:
 	@echo "make drill      hold the founding drills on real kind clusters; evidence/ gets the results"
@@ -20,6 +20,7 @@ help:
 	@echo "make test       lint, types, unit, plugin and packaging tests, then real drills and their sabotaged twins;"
 	@echo "                with DRILLS_CHANGED_SINCE=COMMIT also the drills that changes since then concern"
 	@echo "make readers    show a run's outputs to their real readers: Allure, promtool, veraPDF, vnu, axe and others"
+	@echo "make matrix     the plugin's tests with pytest 8.4, 9.0 and 9, and beside the plugins that many have; for the night"
 	@echo "make bench      how far the probe is off, and what the harness adds to the bare commands"
 	@echo "make clean      remove the virtual environment and what tests left; images and caches stay (drills images clean)"
 
@@ -36,6 +37,7 @@ test: times setup
 	@# Three, on two cores as well: some of these tests wait for a clock.
 	@$(STAGE) "unit and plugin tests" $(BIN)/pytest -q -n 3 --dist loadfile tests/unit tests/fixtures tests/plugin tests/attacks
 	@$(STAGE) "unit tests, other client" env PYTHON=$(BIN)/python tests/clients.sh
+	@$(STAGE) "plugin, oldest pytest" env PYTHON=$(BIN)/python tests/matrix.sh 8.4-all
 	@$(STAGE) "packaging tests" $(BIN)/pytest -q tests/packaging
 	@$(STAGE) "images" $(BIN)/drills images get
 	@$(STAGE) "real drills" $(BIN)/pytest tests/e2e
@@ -48,6 +50,9 @@ readers: setup
 
 bench: setup
 	@$(BIN)/python -m bench
+
+matrix: setup
+	@env PYTHON=$(BIN)/python tests/matrix.sh
 
 setup: $(VENV)/ready
 
