@@ -10,36 +10,18 @@ import json
 import os
 import re
 import threading
-from base64 import b64encode
-from dataclasses import dataclass
-from html import unescape
+from functools import cache, partial
 from html.entities import html5
 from pathlib import Path
 
 from drills import texts
+from drills.encodings import Search, Wanted
 from drills.errors import UsageError
 
 MARK = b"[redacted]"
 SHORTEST = 6
 SHORTEST_NUMBER = 12
-_PLAIN = re.compile(r"[!-\[\]-~]+")  # visible ASCII without the backslash: what has no spelling of another kind
-_ENTITY = re.compile(rb"&(#[xX]?)?0*([0-9A-Za-z]{1,32});")
 _CONTROL = {"\b": b"b", "\f": b"f", "\n": b"n", "\r": b"r", "\t": b"t"}
-
-
-@dataclass(frozen=True)
-class _Sought:
-    """A secret as texts are searched for it.
-
-    The pattern finds it in every spelling, and takes its time: with the passwords of 74 drills, ten minutes in the
-    files of their run. So it is asked only where the secret can be. If every character of a plain one stands there as
-    itself, backslashes left aside, so does the secret; else one of them is escaped.
-    """
-
-    pattern: re.Pattern[bytes]
-    plain: bool
-    raw: bytes
-    characters: frozenset[str]
 
 
 class Secrets:
@@ -48,8 +30,8 @@ class Secrets:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: set[str] = set()
-        self._sought: tuple[_Sought, ...] = ()
-        self._encoded: tuple[bytes, ...] = ()
+        self._literal: tuple[bytes, ...] = ()
+        self._search = Search(())
         self._shared: Path | None = None
 
     def register(self, secret: str) -> None:
@@ -67,8 +49,10 @@ class Secrets:
                 return
             self._known.add(secret)
             # The longest first: what holds another secret must not be left half readable.
-            self._sought = tuple(map(_sought, sorted(self._known, key=len, reverse=True)))
-            self._encoded = tuple(sorted({form for known in self._known for form in _encoded(known)}, key=len)[::-1])
+            self._literal = tuple(
+                sorted({known.encode("utf-8", "surrogatepass") for known in self._known}, key=len)[::-1]
+            )
+            self._search = Search([Wanted.of(known, partial(_spelled, known)) for known in sorted(self._known)])
             if self._shared is not None:
                 _append(self._shared, secret)
 
@@ -81,14 +65,12 @@ class Secrets:
         return text if clean == content else clean.decode("utf-8", "surrogatepass")
 
     def clean_bytes(self, content: bytes) -> bytes:
-        """Do the same with a file's content."""
-        for form in self._encoded:
-            if form in content:
-                content = content.replace(form, MARK)
-        bare, escaped = content.replace(b"\\", b""), _escaped_characters(content)
-        for one in self._sought:
-            if not one.plain or one.raw in bare or not escaped.isdisjoint(one.characters):
-                content = one.pattern.sub(MARK, content)
+        """Do the same with a file's content, in every usual encoding and in several within one another."""
+        for secret in self._literal:
+            if secret in content:
+                content = content.replace(secret, MARK)
+        for first, last in reversed(self._search.spans(content)) if self._known else ():
+            content = content[:first] + MARK + content[last:]
         return content
 
     def share(self, path: Path) -> None:
@@ -128,27 +110,25 @@ def keep_secret(secret: str) -> str:
     return secret
 
 
-def _sought(secret: str) -> _Sought:
-    """Match a secret of which any character may be escaped, for JSON, HTML or an address, as any writer does it."""
-    pattern = re.compile(b"".join(b"(?:%b)" % b"|".join(_spellings(character)) for character in secret))
-    return _Sought(pattern, _PLAIN.fullmatch(secret) is not None, secret.encode(), frozenset(secret))
-
-
-def _escaped_characters(content: bytes) -> set[str]:
-    """Give the characters that are somewhere spelled by a number or a name; see `_spellings`."""
-    return {
-        *(chr(int(digits, 16)) for digits in set(re.findall(rb"%([0-9a-fA-F]{2})", content))),
-        *(chr(int(digits, 16)) for digits in set(re.findall(rb"\\[uU]([0-9a-fA-F]{4})", content))),
-        *(unescape(f"&{name.decode()};") for name in set(map(b"".join, _ENTITY.findall(content)))),
-    }
+@cache
+def _spelled(secret: str) -> re.Pattern[bytes]:
+    """Match a secret of which any character may be escaped in a way of its own, as any writer does it."""
+    spelled = [b"(?:%b)" % b"|".join(_spellings(character)) for character in secret]
+    # Backslashes before the first one may stay; begun at each of a long run, they would take its length squared.
+    first = [form.removeprefix(rb"\\*") for form in _spellings(secret[0])]
+    first = [rb"(?<!\\)" + form if rb"\\+" in form or secret[0] == "\\" else form for form in first]
+    return re.compile(b"".join([b"(?:%b)" % b"|".join(first), *spelled[1:]]))
 
 
 def _spellings(character: str) -> list[bytes]:
-    raw = character.encode()
-    units = character.encode("utf-16-be")
+    raw = character.encode("utf-8", "surrogatepass")
+    units = character.encode("utf-16-be", "surrogatepass")
     found = [
         rb"\\*" + re.escape(raw),  # as a shell, JSON, or JSON within JSON escapes it
         b"(?i:%b)" % b"".join(b"%%%02x" % byte for byte in raw),
+        b"(?i:%b)" % b"".join(rb"\\+x%02x" % byte for byte in raw),
+        b"".join(rb"\\+%03o" % byte for byte in raw),
+        rb"(?i:\\+u0*%x|\\+u\{0*%x\})" % (ord(character), ord(character)),
         b"(?i:%b)" % b"".join(rb"\\+u%02x%02x" % pair for pair in zip(units[::2], units[1::2], strict=True)),
         b"(?i:&#(?:0*%d|x0*%x);)" % (ord(character), ord(character)),
     ]
@@ -156,21 +136,6 @@ def _spellings(character: str) -> list[bytes]:
     if character in _CONTROL:
         found.append(rb"\\+" + _CONTROL[character])
     return [*found, rb"\+"] if character == " " else found
-
-
-def _encoded(secret: str) -> set[bytes]:
-    """Give a secret in hex, and in Base64 also as a part of what was encoded: its form depends on the bytes before."""
-    raw = secret.encode()
-    encoded = {b64encode(raw)} | {_within_base64(raw, before) for before in range(3)}
-    encoded |= {form.rstrip(b"=") for form in encoded}
-    encoded |= {form.replace(b"+", b"-").replace(b"/", b"_") for form in encoded}
-    return encoded | {raw.hex().encode(), raw.hex().upper().encode()}
-
-
-def _within_base64(raw: bytes, before: int) -> bytes:
-    """Give the characters of a Base64 text that stand for nothing but `raw`, with so many bytes before it."""
-    text = b64encode(bytes(before) + raw)
-    return text[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
 
 
 def _append(path: Path, secret: str) -> None:

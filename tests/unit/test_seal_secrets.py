@@ -5,6 +5,7 @@ import html
 import json
 import random
 import re
+import time
 import urllib.parse
 
 import pytest
@@ -100,6 +101,116 @@ def test_every_form_is_found_and_would_have_leaked(known, name, text):
     assert not leaks(known.clean(text).encode(), SECRET)
     assert not leaks(known.clean_bytes(text.encode()), SECRET)
     assert "[redacted]" in known.clean(text)
+
+
+LONG = "Kx7-pQ9/vR2+tZ4_wL8=mN5&yB1"
+
+
+def wrapped(text, columns=76, between="\n"):
+    return between.join(text[place : place + columns] for place in range(0, len(text), columns))
+
+
+def b64(raw):
+    return base64.b64encode(raw).decode()
+
+
+def disguises(secret):
+    """A secret in encodings that are wrapped, of other widths, or one within another: name, content, what must go."""
+    raw = secret.encode()
+    around = b"machine: shop\npassword: " + raw + b"\nuser: postgres and a few words more, so that lines are wrapped\n"
+    for skip in range(3):
+        text = b64(b"x" * (40 + skip) + around * 2)
+        whole = b64(b"x" * (40 + skip) + around).rstrip("=")
+        core = whole[((64 + skip) * 4 + 2) // 3 + 2 :][: len(raw)]
+        yield f"base64 at 76 columns, {skip}", wrapped(text), core
+        yield f"base64 at 64 columns with CRLF, {skip}", wrapped(text, 64, "\r\n"), core
+        yield f"base64 in YAML, {skip}", "data:\n    " + wrapped(text, 76, "\n    "), core
+        yield f"base64 at 76 columns in JSON, {skip}", json.dumps({"data": wrapped(text)}), core
+        yield f"base64 in source, {skip}", 'x = "' + wrapped(text, 60, '"\n    "') + '"', core
+    yield "base64 of base64", b64(b64(around).encode()), b64(b64(around).encode())[60:72]
+    yield (
+        "base64 of wrapped base64",
+        b64(wrapped(b64(around * 3)).encode()),
+        b64(wrapped(b64(around * 3)).encode())[60:72],
+    )
+    yield "base64 of JSON", b64(json.dumps({"p": secret}).encode()), b64(json.dumps({"p": secret}).encode())[12:30]
+    yield "base64 of UTF-16", b64(secret.encode("utf-16-le")), b64(secret.encode("utf-16-le"))[4:30]
+    yield "hex of base64", b64(around).encode().hex(), b64(around).encode().hex()[70:90]
+    yield "base64 of hex", b64(raw.hex().encode()), b64(raw.hex().encode())[4:30]
+    yield "percent twice", urllib.parse.quote(urllib.parse.quote(secret, safe=""), safe=""), secret[4:7]
+    yield "percent three times", "".join(f"%2525{byte:02X}" for byte in raw), f"2525{raw[9]:02X}"
+    yield (
+        "JSON in JSON in JSON",
+        json.dumps(json.dumps(json.dumps({"p": "".join(f"{c}" for c in secret)}))),
+        secret[4:7],
+    )
+    yield "HTML of JSON of unicode", html.escape("".join(f"\\u{ord(c):04x}" for c in secret)), f"{ord(secret[9]):04x}\\"
+    yield "HTML twice", html.escape("".join(f"&#{ord(c)};" for c in secret)), f"#{ord(secret[9])};"
+    yield "C, hex", "".join(f"\\x{byte:02x}" for byte in raw), f"x{raw[9]:02x}"
+    yield "C, octal", "".join(f"\\{byte:03o}" for byte in raw), f"\\{raw[9]:03o}\\"
+    yield "Python's bytes", repr(raw + "é".encode()), secret[4:7]
+    yield "C, hex in JSON", json.dumps("".join(f"\\x{byte:02x}" for byte in raw)), f"x{raw[9]:02x}"
+    yield "Rust and JavaScript", "".join(f"\\u{{{ord(c):x}}}" for c in secret), f"{{{ord(secret[9]):x}}}"
+    for code in ("utf-16-le", "utf-16-be", "utf-16", "utf-32-le"):
+        yield code, f"password={secret} ok".encode(code), secret[4:7].encode(code.replace("utf-16", "utf-16-le")[:9])
+    yield "NUL in JSON", json.dumps("\0".join(secret)), "\\u0000".join(secret[4:7])
+    for end in ("\n", "\r\n", "\n        ", "\\\n", "\n> ", "\n  | "):
+        yield f"two lines {end!r}", f"password={secret[:13]}{end}{secret[13:]} ok", secret[4:12]
+    yield "two lines in JSON", json.dumps(f"password={secret[:13]}\n    {secret[13:]}"), secret[4:12]
+    yield "quoted-printable", "".join(f"={byte:02X}" for byte in raw), f"={raw[9]:02X}="
+    yield "quoted-printable, wrapped", f"p=3D{secret[:13]}=\n{secret[13:]}".replace("=mN", "=3DmN"), secret[4:12]
+    yield "Base32", base64.b32encode(raw).decode(), base64.b32encode(raw).decode()[8:24]
+    yield "decimal", str(list(raw)), f"{raw[8]}, {raw[9]}, {raw[10]}"
+    yield "decimal, Go", str(list(raw)).replace(",", ""), f"{raw[8]} {raw[9]} {raw[10]}"
+    yield "hex with blanks", raw.hex(" "), raw[8:11].hex(" ")
+    yield "hex with colons", raw.hex(":").upper(), raw[8:11].hex(":").upper()
+    yield "hex of a program", ", ".join(f"0x{byte:02x}" for byte in raw), f"0x{raw[9]:02x}"
+    yield "hexdump", "00000000  " + raw[:16].hex(" ", 2) + "\n", raw[6:10].hex(" ", 2)
+
+
+@pytest.mark.parametrize(("name", "text", "core"), list(disguises(LONG)), ids=[name for name, *_ in disguises(LONG)])
+@pytest.mark.parametrize("beside", ["", "other words "], ids=["alone", "within"])
+def test_a_disguise_is_seen_through(known, name, text, core, beside):
+    words = beside.encode() * 700
+    content = words + (text if isinstance(text, bytes) else text.encode()) + b" " + words
+    core = core if isinstance(core, bytes) else core.encode()
+    assert core in content, "or this test could not fail"
+    assert known.clean_bytes(content) == content
+    known.register(LONG)
+    if name == "hexdump":
+        known.register(LONG[:16])
+    clean = known.clean_bytes(content)
+    assert redaction.MARK in clean
+    assert core not in clean
+    assert clean.startswith(words[:-20])
+    assert clean.endswith(words[20:])
+
+
+def test_text_that_only_looks_alike_stays(known):
+    known.register("shop-db-Passw0rd-77")
+    known.register("aGVsbG8gd29ybGQ")
+    for text in (
+        "shop db password 77",
+        "hello world",
+        b64(b"something else, of some length, and no secret"),
+        "shop-db",
+    ):
+        assert known.clean(text) == text
+
+
+def test_it_takes_time_by_the_length_alone(known):
+    """Not by how often a character or an escape stands there; ten times as much may take twenty times as long."""
+    for number in range(40):
+        known.register(base64.b64encode(random.Random(number).randbytes(18)).decode())
+
+    def took_s(content):
+        began = time.process_time()
+        assert known.clean_bytes(content) == content
+        return time.process_time() - began
+
+    for piece in (b"\\", b"%", b"&", b"A", b"=\n", b"%25", b"\\u0041", b"0 ", b"\n", b"&#65;", b"ab", b'\\"'):
+        short, long = (took_s(piece * (size // len(piece))) for size in (20_000, 200_000))
+        assert long < 20 * short + 1, piece
 
 
 SPELLINGS = (
