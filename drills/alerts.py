@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from drills.clock import stamp
 from drills.errors import BadReading
+from drills.redaction import kept
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,9 @@ def notices(text: str) -> list[Notice]:
             alerts = json.loads(request["body"])["alerts"]
             found += [_notice(at, str(request["receiver"]).strip("/"), alert) for alert in alerts]
         except (ValueError, KeyError, TypeError) as error:
-            raise BadReading(f"the receiver wrote down what is no notification ({error!r}): {line[:200]}") from error
+            raise BadReading(
+                f"the receiver wrote down what is no notification ({error!r}): {kept(line, 200)}"
+            ) from error
     return sorted(found, key=lambda notice: notice.at)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from drills.clock import Clock, SystemClock, stamp
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.history import History
-from drills.redaction import SECRETS
+from drills.redaction import SECRETS, kept_end
 from drills.shell import command_line
 
 _KEPT = 4000  # characters of each stream that are logged: enough for a stack trace, too little for a dump of a cluster
@@ -99,8 +99,8 @@ class Commands:
                 start_new_session=True,  # a group of its own, so that a time-out also ends its children
             )
         except OSError as error:
-            self._append(stamp(started.utc), command, "", f"-> not started: {error}")
-            raise EnvironmentFailed(f"{words[0]} cannot be started: {error}") from error
+            self._append(stamp(started.utc), command, "", f"-> not started: {mask(str(error))}")
+            raise EnvironmentFailed(f"{mask(words[0])} cannot be started: {mask(str(error))}") from error
         timed_out = False
         try:
             stdout, stderr = process.communicate(input, timeout=timeout_s)
@@ -112,7 +112,7 @@ class Commands:
             raise
         seconds = self._clock.monotonic() - started.monotonic
         said = stdout if logged else f"[{len(stdout)} characters of data]" if stdout else ""
-        output = mask(_tail(said) + _tail(stderr))
+        output = _tail(mask(said)) + _tail(mask(stderr))
         end = f"killed after {timeout_s:g} s" if timed_out else f"rc={process.returncode} in {seconds:.2f} s"
         self._append(stamp(started.utc), command, output, f"-> {end}")
         if timed_out or (check and process.returncode != 0):
@@ -125,7 +125,7 @@ class Commands:
         text = SECRETS.clean(f"{utc} $ {command}\n{said}{end}\n")
         with self._lock:
             self.log.parent.mkdir(parents=True, exist_ok=True)
-            with self.log.open("a", encoding="utf-8") as file:
+            with self.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
 
 
@@ -166,7 +166,7 @@ class _Mask:
 def _tail(text: str) -> str:
     if not text.strip():
         return ""
-    cut = text if len(text) <= _KEPT else f"[{len(text) - _KEPT} characters left out]\n{text[-_KEPT:]}"
+    cut = kept_end(text, _KEPT)
     return cut if cut.endswith("\n") else cut + "\n"
 
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from drills.identity import Refused
+from drills.redaction import kept
 
 PREFIX = "change_"
 """What the names of the groups begin with that stand for changes."""
@@ -95,7 +96,7 @@ class Session:
         try:
             status, told, answer = await self._answer()
             if status != 200:
-                raise Refused(f"{method} {path} was answered {status}: {answer[:200].decode(errors='replace')}")
+                raise Refused(f"{method} {path} was answered {status}: {kept(answer.decode(errors='replace'), 200)}")
             if _LOGIN in told:
                 self._headers[_LOGIN] = told[_LOGIN]
             return json.loads(answer)

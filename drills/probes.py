@@ -32,6 +32,7 @@ from drills.errors import BadReading, MeasuringBroke, UsageError, WaitTimeout
 from drills.history import History
 from drills.quiet import keep_quiet
 from drills.recovery import Reading
+from drills.redaction import kept
 
 keep_quiet()  # a reading that is given up is nothing to warn of
 
@@ -147,7 +148,7 @@ async def _ask_http(path: str, expect: str, headers: Mapping[str, str], entry: E
     if status != 200:
         raise BadReading(f"answered {status}")
     if expect not in body:
-        raise BadReading(f"answered 200 without {expect!r}: {body[:80]!r}")
+        raise BadReading(f"answered 200 without {expect!r}: {kept(body, 80)!r}")
 
 
 async def _ask_postgres(login: dict[str, Any], query: str, entry: Entry, timeout_s: float) -> None:

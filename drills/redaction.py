@@ -21,6 +21,7 @@ from drills.errors import UsageError
 MARK = b"[redacted]"
 SHORTEST = 6
 SHORTEST_NUMBER = 12
+_MARGIN = 65_536  # characters beyond a cut that are cleaned with the rest: a secret at the cut is recognised whole
 _CONTROL = {"\b": b"b", "\f": b"f", "\n": b"n", "\r": b"r", "\t": b"t"}
 
 
@@ -91,12 +92,16 @@ SECRETS = Secrets()
 
 def kept(text: object, most: int = texts.LONGEST) -> str:
     """Make a text fit to be kept: without secrets, of whole characters, and only then cut to `most` of them."""
-    return texts.bounded(SECRETS.clean(texts.whole(str(text))), most)
+    said = str(text)
+    begin = SECRETS.clean(texts.whole(said[: most + _MARGIN]))
+    return texts.bounded(begin, most, len(said) - most - _MARGIN)
 
 
 def kept_end(text: object, most: int) -> str:
     """Do the same with the end of a text, which says why a program failed; the cut is told in a line before it."""
-    return texts.tail(SECRETS.clean(texts.whole(str(text))), most)
+    said = str(text)
+    end = SECRETS.clean(texts.whole(said[-(most + _MARGIN) :]))
+    return texts.tail(end, most, len(said) - most - _MARGIN)
 
 
 def keep_secret(secret: str) -> str:

@@ -19,6 +19,7 @@ from drills.errors import BadReading, WriteRefused
 from drills.kube import Kube, KubeError
 from drills.ledger import Row
 from drills.probes import Probe, callable_probe
+from drills.redaction import kept_end
 from drills.waiting import in_a_line
 
 BRANCH = "main"
@@ -107,7 +108,7 @@ class Repository:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise WriteRefused(f"git {arguments[0]}: {in_a_line(error)}") from error
         if done.returncode:
-            raise WriteRefused(f"git {arguments[0]}: {' '.join(done.stderr.split())[-300:]}")
+            raise WriteRefused(f"git {arguments[0]}: {kept_end(' '.join(done.stderr.split()), 300)}")
         return done.stdout
 
 

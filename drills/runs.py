@@ -129,7 +129,8 @@ class Run:
 
     def drill_directory(self, name: str) -> Path:
         """Make a new directory for one drill's evidence; a drill that runs twice gets two, and neither is hidden."""
-        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip(".") or "drill"
+        clean = SECRETS.clean(name)
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in clean).strip(".") or "drill"
         number = 1
         while True:
             path = self.directory / (safe if number == 1 else f"{safe}-{number}")

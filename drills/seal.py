@@ -117,7 +117,26 @@ def redact(run_dir: Path) -> list[str]:
         if clean != content:
             write_atomically(path, clean)
             redacted.append(name)
-    return redacted
+    return _rename(run_dir, redacted)
+
+
+def _rename(run_dir: Path, redacted: Sequence[str]) -> list[str]:
+    """Take secrets out of the names of files and directories, the deepest first; gives `redacted` by the new names."""
+    renamed: dict[Path, Path] = {}
+    for place, below, names in os.walk(run_dir, topdown=False, onerror=_unreadable):
+        for name in [*names, *below]:
+            clean = SECRETS.clean(name)
+            if clean != name:
+                there = [Path(place, clean), *(Path(place, f"{clean}-{number}") for number in range(2, len(names) + 9))]
+                target = next(path for path in there if not path.exists() and not path.is_symlink())
+                Path(place, name).rename(target)
+                renamed[Path(place, name)] = target
+    if not renamed:
+        return list(redacted)
+    changed = {renamed.get(path, path) for path in map(run_dir.joinpath, redacted)} | set(renamed.values())
+    for old, new in renamed.items():
+        changed = {new / path.relative_to(old) if path.is_relative_to(old) else path for path in changed}
+    return sorted(path.relative_to(run_dir).as_posix() for path in changed if path.is_file())
 
 
 def seal(

@@ -26,6 +26,7 @@ from drills import web
 from drills.errors import BadReading, UsageError, WriteRefused
 from drills.kube import Kube, KubeError, Manifest
 from drills.ledger import Row
+from drills.redaction import kept
 from drills.waiting import in_a_line
 
 T = TypeVar("T")
@@ -518,7 +519,7 @@ class HttpLedger:
             raise WriteRefused(f"{self._path}: {in_a_line(error)}") from error
         if status != 200:
             self._turn += 1
-            raise WriteRefused(f"{self._path}: answered {status}: {text[:200]}")
+            raise WriteRefused(f"{self._path}: answered {status}: {kept(text, 200)}")
         return text
 
 

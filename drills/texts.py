@@ -44,20 +44,27 @@ def _spelled(found: re.Match[str]) -> str:
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
-def bounded(text: str, most: int = LONGEST) -> str:
+def bounded(text: str, most: int = LONGEST, beyond: int = 0) -> str:
     """Cut a text to `most` characters at most, the mark that says how many were left out among them.
+
+    `beyond` is how many characters were left out behind it already, if above 0.
 
     Secrets must have been taken out before: half of one at the cut would not be recognised.
     """
-    if len(text) <= most:
+    beyond = max(0, beyond)
+    if len(text) <= most and not beyond:
         return text
     kept = max(0, most - _MARK)
-    return f"{text[:kept]}… [{len(text) - kept:,} characters left out]"
+    return f"{text[:kept]}… [{len(text) - kept + beyond:,} characters left out]"
 
 
-def tail(text: str, most: int) -> str:
-    """Give the end of a text, at most so many characters, after a line that says how many were left out."""
-    return text if len(text) <= most else f"[{len(text) - most:,} characters left out]\n{text[-most:]}"
+def tail(text: str, most: int, beyond: int = 0) -> str:
+    """Give the end of a text, at most so many characters, after a line that says how many were left out.
+
+    `beyond` is how many characters were left out before it already, if above 0.
+    """
+    left_out = len(text) - most + max(0, beyond)
+    return text if len(text) <= most and beyond <= 0 else f"[{left_out} characters left out]\n{text[-most:]}"
 
 
 def fit(value: Any, clean: Callable[[str], str], most: int = LONGEST, depth: int = 0) -> Any:  # noqa: ANN401 - any JSON

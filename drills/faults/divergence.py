@@ -12,6 +12,7 @@ from drills.faults import BlastRadius, Fault
 from drills.faults.etcd import MEMBER
 from drills.faults.member import MANIFEST
 from drills.nodes import Node
+from drills.redaction import kept
 
 PKI = "/etc/kubernetes/pki/etcd"
 RESTORED = "/var/lib/etcd-mixed"
@@ -128,7 +129,7 @@ def read_state(name: str, answer: str) -> MemberState:
         status = found["Status"]
         return MemberState(name, int(status["header"]["revision"]), int(status["raftAppliedIndex"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise EnvironmentFailed(f"etcdctl endpoint status on {name} cannot be read: {answer[:200]}") from error
+        raise EnvironmentFailed(f"etcdctl endpoint status on {name} cannot be read: {kept(answer, 200)}") from error
 
 
 def differ(one: MemberState, other: MemberState) -> bool:

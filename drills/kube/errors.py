@@ -16,6 +16,7 @@ import json
 from collections.abc import Mapping
 
 from drills.errors import DrillError
+from drills.redaction import kept
 
 
 class KubeError(DrillError):
@@ -102,7 +103,7 @@ def refusal(status: int, http_reason: str, headers: Mapping[str, str], data: byt
         answer = {}
     if not isinstance(answer, dict):
         answer = {}
-    message = str(answer.get("message") or data[:200].decode(errors="replace").strip() or http_reason)
+    message = str(answer.get("message") or kept(data.decode(errors="replace").strip(), 200) or http_reason)
     causes = tuple(str(one.get("reason", "")) for one in (answer.get("details") or {}).get("causes") or [])
     asked = headers.get("Retry-After", "")
     kind = Busy if status >= 500 else _REFUSALS.get(status, KubeError)

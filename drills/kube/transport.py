@@ -23,6 +23,7 @@ from kubernetes.config import ConfigException, load_kube_config
 from drills.errors import UsageError
 from drills.kube.errors import KubeError, NotFound, Unreachable, refusal
 from drills.kube.resources import BUILT_IN, Manifest, Manifests, Query, Resource, root
+from drills.redaction import kept
 
 FIELD_MANAGER = "pytest-drills"
 CONNECT_TIMEOUT_S = 5.0
@@ -169,9 +170,9 @@ class Requests:
         try:
             answer = json.loads(data)
         except ValueError as error:
-            raise KubeError(200, "NotJSON", f"{method} {path}: {data[:80]!r}") from error
+            raise KubeError(200, "NotJSON", f"{method} {path}: {kept(data.decode(errors='replace'), 80)!r}") from error
         if not isinstance(answer, dict):
-            raise KubeError(200, "NotAnObject", f"{method} {path}: {data[:80]!r}")
+            raise KubeError(200, "NotAnObject", f"{method} {path}: {kept(data.decode(errors='replace'), 80)!r}")
         return answer
 
     def _send(

@@ -13,6 +13,7 @@ from drills.drill import Drill
 from drills.errors import WaitTimeout
 from drills.faults.gitops import endpoints
 from drills.kube import RIDDEN_OUT, Condition, Kube, Manifest, NotFound, deployment_available, statefulset_ready
+from drills.redaction import kept
 from drills.repository import APPLICATION, Repository
 from drills.shell import command_line
 from drills.waiting import wait_until
@@ -260,4 +261,4 @@ def state_of(application: Manifest) -> str:
 
 def _errors(application: Manifest) -> list[str]:
     conditions = (application.get("status") or {}).get("conditions") or []
-    return [str(one.get("message", ""))[:200] for one in conditions if one.get("type") == "ComparisonError"]
+    return [kept(one.get("message", ""), 200) for one in conditions if one.get("type") == "ComparisonError"]

@@ -18,6 +18,7 @@ from drills.procedures.identity import (
     IdentityServer,
     restorer,
 )
+from drills.redaction import kept, kept_end
 
 BACKUP = "/data/restore.backup"
 REFRESH = "kanidmd refresh-replication-consumer --i-want-to-refresh-this-servers-database"
@@ -106,7 +107,7 @@ class KanidmServer(IdentityServer):
             told = self._run("exec", partner, "--", "kanidmd", "show-replication-certificate", fails_as=fails_as)
             certificate = re.search(r'certificate: "([\w=+/-]+)"', told.stdout + told.stderr)
             if certificate is None:
-                raise fails_as(f"{partner} shows no certificate: {told.stderr.strip()[:200]}")
+                raise fails_as(f"{partner} shows no certificate: {kept(told.stderr.strip(), 200)}")
             own = found["data"][f"server-{number}.toml"].partition('[replication."')[0].rstrip()
             data[f"server-{number}.toml"] = (
                 f'{own}\n[replication."repl://{partner}.{WORKLOAD}-replicas:8444"]\n'
@@ -120,7 +121,7 @@ class KanidmServer(IdentityServer):
         told = self._run("exec", replica, "--", *REFRESH.split(), fails_as=fails_as)
         said = (told.stdout + told.stderr).strip()
         if not re.search(r"\bsuccess\b", said):  # it ends with 0 whatever came of it
-            raise fails_as(f"{replica} was not refreshed: {said[-200:]}")
+            raise fails_as(f"{replica} was not refreshed: {kept_end(said, 200)}")
 
     def _dump(self, fails_as: type[DrillError]) -> str:
         command = ("kanidmd", "scripting", "backup")
@@ -146,7 +147,9 @@ class KanidmServer(IdentityServer):
             self._wait_for(RESTORER, _ended, "has ended")
             phase = (self._kube.get("Pod", RESTORER, self._namespace) or {}).get("status", {}).get("phase")
             if phase != "Succeeded":
-                raise ProcedureFailed(f"{RESTORER}: {phase}: {self._kube.logs(RESTORER, self._namespace)[-500:]}")
+                raise ProcedureFailed(
+                    f"{RESTORER}: {phase}: {kept_end(self._kube.logs(RESTORER, self._namespace), 500)}"
+                )
         with self._drill.step("remove the pod", f"{run} delete pod {RESTORER} --now"):
             self._run("delete", "pod", RESTORER, "--now")
 

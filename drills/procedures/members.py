@@ -19,6 +19,7 @@ from drills.kube import Kube, node_ready
 from drills.nodes import OpenNode
 from drills.procedures.etcd import EtcdSnapshots, Snapshot
 from drills.procedures.etcdctl import Etcdctl
+from drills.redaction import kept_end
 from drills.waiting import wait_until
 
 JOINING = "/etc/kubernetes/etcd.yaml.joining"
@@ -168,7 +169,7 @@ class EtcdMembers:
             return done.stdout
         if "unhealthy cluster" in done.stderr:
             return None
-        raise ProcedureFailed(f"etcdctl member add {name}: rc={done.returncode}\n{done.stderr.strip()[-1000:]}")
+        raise ProcedureFailed(f"etcdctl member add {name}: rc={done.returncode}\n{kept_end(done.stderr.strip(), 1000)}")
 
     def _caught_up(self, node: OpenNode) -> None:
         wait_until(

@@ -29,6 +29,7 @@ from drills.procedures.postgres import Postgres, bootstrap_from_archive
 from drills.procedures.rebuild import Cluster
 from drills.procedures.sealed import NAMESPACE as SEALING
 from drills.procedures.secrets import Secrets
+from drills.redaction import kept
 from drills.repository import APPLICATION, Repository
 from drills.waiting import wait_until
 
@@ -469,5 +470,5 @@ def recovered(cluster: Manifest, archive: str) -> Manifest:
 
 def _in_words(application: Manifest) -> str:
     operation = (application.get("status") or {}).get("operationState") or {}
-    said = " ".join(str(operation.get("message", "")).split())[:300]
+    said = kept(" ".join(str(operation.get("message", "")).split()), 300)
     return f"{state_of(application)}; sync {operation.get('phase', 'not begun')}{said and ': '}{said}"

@@ -18,6 +18,7 @@ from drills.kube import Kube, Manifest
 from drills.nodes import OpenNode
 from drills.procedures.etcd import SNAPSHOTS, Snapshot
 from drills.procedures.jobs import CronJobs
+from drills.redaction import kept_end
 
 NAME, NAMESPACE = "etcd-snapshot", "kube-system"
 RUN_WITHIN_S = 180.0
@@ -74,7 +75,7 @@ class SnapshotJob:
         young, old = (self._left_over(taken.utc - self._keep + timedelta(days=days)) for days in (1, -1))
         done = self._jobs.run(NAME, NAMESPACE, RUN_WITHIN_S)
         if not done.succeeded:
-            raise EnvironmentFailed(f"job {done.job} took no snapshot: {done.log.strip()[-2000:]}")
+            raise EnvironmentFailed(f"job {done.job} took no snapshot: {kept_end(done.log.strip(), 2000)}")
         name, facts = self._newest()
         self._drill.backup(
             "etcd-snapshot", name, taken, sha256=facts["sha256"], revision=facts["revision"], keys=facts["totalKey"],

@@ -18,6 +18,7 @@ from drills.kube import Kube, Manifest, deployment_available, statefulset_ready
 from drills.probes import Probe
 from drills.procedures.jobs import CronJobs
 from drills.procedures.velero import NAMESPACE, Backup, Velero
+from drills.redaction import kept_end
 from drills.waiting import wait_until
 
 KINDS = (
@@ -251,7 +252,7 @@ class ValidationJob:
         with self._drill.step("let the CronJob validate the newest backup", command, by="kubernetes"):
             done = self._jobs.run(JOB, NAMESPACE, self._drill.at_most(JOB_WITHIN_S))
             if not done.succeeded:
-                raise ProcedureFailed(f"job {done.job} failed: {done.log.strip()[-2000:]}")
+                raise ProcedureFailed(f"job {done.job} failed: {kept_end(done.log.strip(), 2000)}")
         said = done.log.strip().splitlines()[-1]
         self._drill.check("the CronJob finds the backup valid", said.startswith("VALID: "), "VALID", said)
 

@@ -333,3 +333,33 @@ def test_figures_stay_as_they_are(known):
     assert record_of(SHORT, told)["verdict"] == "MET"
     text = "".join(event.line() for event in told.events())
     assert "[redacted]" not in text
+
+
+def test_a_secret_in_the_name_of_a_file_or_a_directory_is_taken_out_of_it(known, tmp_path):
+    known.register("correct-horse-battery")
+    run = tmp_path / "run"
+    (run / "drill" / "dump-correct-horse-battery").mkdir(parents=True)
+    (run / "drill" / "dump-correct-horse-battery" / "correct-horse-battery.txt").write_text("x")
+    (run / "drill" / f"{b64(b'user:correct-horse-battery')}.log").write_text("correct-horse-battery")
+    (run / "drill" / "dump-[redacted]").mkdir()
+    redacted = seal.redact(run)
+    assert len(redacted) == 2
+    assert redacted[1] == "drill/dump-[redacted]-2/[redacted].txt"
+    assert (run / redacted[0]).read_text() == "[redacted]"
+    names = [path.name for path in run.rglob("*")]
+    assert not [name for name in names if leaks(name.encode(), "correct-horse-battery")]
+    assert seal.redact(run) == []
+
+
+def test_output_is_cleaned_before_it_is_cut(known, tmp_path):
+    """At every place of the cut: the end of what a program said, and what is masked for one call alone."""
+    known.register("correct-horse-battery")
+    procedure = Commands(tmp_path / "commands.log")
+    for after in range(3960, 4010, 5):
+        text = "x" * 200 + "correct-horse-battery" + "y" * after
+        procedure.run(["printf", "%s", text], timeout_s=10)
+        other = text.replace("correct", "another")
+        procedure.run(["printf", "%s", other], timeout_s=10, secrets=["another-horse-battery"])
+    logged = (tmp_path / "commands.log").read_text()
+    assert "horse" not in logged
+    assert "attery" not in logged
