@@ -20,6 +20,7 @@ from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed, WaitTi
 from drills.kube import RIDDEN_OUT, Kube, Manifest, present
 from drills.kube.conditions import condition_of
 from drills.kube.describe import quoted
+from drills.procedures import amcheck
 from drills.procedures.archive import Archive
 from drills.waiting import wait_until
 
@@ -34,6 +35,7 @@ ATTEMPTS = 2
 """Failed attempts after which a recovery is given up: the operator goes on trying by itself, at growing intervals, and
 what is wrong with an archive is the same the second time."""
 
+_TOLD = 5
 _ORIGIN = "origin"
 _STARTING_UP = "57P03"
 """What PostgreSQL answers to whoever asks too early."""
@@ -243,6 +245,9 @@ class Postgres:
             ProcedureFailed: the recovery failed; says what PostgreSQL or Barman said.
             WaitTimeout: it neither failed nor ended in time.
         """
+        if target is None and (problems := self._look_into_archive()):
+            # A recovery to the end of the archive ends without a word where the archive does.
+            self._drill.caveat(f"the archive of {self.name} is not whole: {'; '.join(problems[:_TOLD])}")
         self.name = self._recover(target, backup, empty=self._drill.leaves_out("procedure"))
 
     def fails_to_recover(self, because: str, target: Manifest | None = None, backup: BaseBackup | None = None) -> None:
@@ -294,15 +299,17 @@ class Postgres:
             self._kube.patch("Service", "shop", {"spec": {"selector": selector}}, self.namespace)
 
     def protect_again(self) -> None:
-        """See that the new cluster archives its WAL, and take a base backup of it: without both it is not protected.
+        """Look for damage, see that the new cluster archives its WAL, and take a base backup: else it is not protected.
 
         A cluster that writes to an archive which is not empty, as under the old one's server name, is healthy and
-        archives nothing (barman-cloud-check-wal-archive refuses it): that is a failed check, and no reconstitution.
+        archives nothing (barman-cloud-check-wal-archive refuses it): that is a failed check, and no reconstitution. So is
+        damage, of which a base backup is worth as little, and an archive that lists what it does not hold.
 
         Raises:
             ProcedureFailed: the database did not close its WAL segment, or the base backup did not complete.
             WaitTimeout: nor did it fail.
         """
+        amcheck.check(self._drill, self._kubectl, self.namespace, self.primary())
         with self._drill.step(
             "see that the new cluster archives its WAL",
             f"kubectl -n {self.namespace} get cluster {self.name} -o jsonpath='{{.status.conditions}}'",
@@ -314,6 +321,10 @@ class Postgres:
             "take a base backup of the new cluster", f"kubectl -n {self.namespace} apply -f backup.yaml"
         ):
             self._base_backup(ProcedureFailed)
+        problems = self._look_into_archive()
+        self._drill.check(
+            "the new cluster's archive holds what it lists", not problems, "no problem", "; ".join(problems) or "none"
+        )
         self._drill.reconstituted()
 
     def _is_archiving(self) -> bool:
@@ -337,6 +348,10 @@ class Postgres:
         return str((found.get("status") or {}).get("currentPrimary") or f"{self.name}-1")
 
     # Parts
+
+    def _look_into_archive(self) -> list[str]:
+        with self._drill.step("look into the archive", f"aws s3 ls --recursive s3://BUCKET/PREFIX/{self.name}/"):
+            return self._archive.problems(self.name)
 
     def _base_backup(self, fails_as: type[DrillError]) -> BaseBackup:
         self._backups += 1

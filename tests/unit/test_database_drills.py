@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -83,8 +84,18 @@ class Bucket:
         return self
 
     def paginate(self, Bucket, Prefix):  # noqa: N803 - boto3's names
-        found = [{"Key": key, "LastModified": time} for key, time in self.objects.items() if key.startswith(Prefix)]
+        found = [
+            {"Key": key, "LastModified": time, "Size": 1}
+            for key, time in self.objects.items()
+            if key.startswith(Prefix)
+        ]
         return [{"Contents": found}] if found else [{}]
+
+    def head_object(self, Bucket, Key):  # noqa: N803 - boto3's names
+        return {"ContentLength": 1}
+
+    def get_object(self, Bucket, Key, **_):  # noqa: N803 - boto3's names
+        return {"Body": io.BytesIO(b"?")}
 
     def delete_object(self, Bucket, Key):  # noqa: N803 - boto3's names
         del self.objects[Key]
@@ -261,6 +272,35 @@ def test_a_new_cluster_is_made_from_the_archive_of_the_current_one(make, tmp_pat
     postgres.recover()
     assert kube.applied[-1]["spec"]["externalClusters"][0]["barmanObjectStore"]["serverName"] == "shop-recovered-1"
     assert "recoveryTarget" not in kube.applied[-1]["spec"]["bootstrap"]["recovery"]
+
+
+def test_a_recovery_to_the_end_of_a_broken_archive_carries_what_is_wrong_with_it(make, tmp_path):  # noqa: F811
+    drill = make()
+    _, postgres = postgres_of(drill, tmp_path, bucket=holding(segment(2), segment(4)))
+    postgres.recover({"targetName": "closing-time"}, BACKUP)
+    assert drill.recorded()["caveats"] == [], "a target that is not reached fails by itself"
+    postgres.name = "shop"
+    postgres.recover()
+    (caveat,) = drill.recorded()["caveats"]
+    assert caveat.startswith(f"the archive of shop is not whole: WAL segment {segment(3)} is missing; base backup 1 is")
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, ""), (2, 'btree index "shop.public.stock_sold": item order invariant')])
+def test_a_recovered_database_is_checked_before_it_is_backed_up(make, tmp_path, monkeypatch, code, said):  # noqa: F811
+    drill = make()
+    _, postgres = postgres_of(drill, tmp_path, bucket=holding())
+    ran = []
+
+    def run(argv, **_):
+        ran.append([str(word) for word in argv])
+        return Completed(argv, code, said, "", 0.1)
+
+    monkeypatch.setattr(drill.commands, "run", run)
+    monkeypatch.setattr(postgres, "_base_backup", lambda _: None)
+    postgres.protect_again()
+    assert ran[0][-4:] == ["pg_amcheck", "--all", "--heapallindexed", "--install-missing"]
+    assert dict(checks(drill))["pg_amcheck finds no damage"] is (code == 0)
+    assert dict(checks(drill))["the new cluster's archive holds what it lists"] is False, "its base backup has no data"
 
 
 def test_sabotaged_the_new_cluster_is_empty(make, tmp_path):  # noqa: F811
