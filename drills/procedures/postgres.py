@@ -302,8 +302,9 @@ class Postgres:
         """Look for damage, see that the new cluster archives its WAL, and take a base backup: else it is not protected.
 
         A cluster that writes to an archive which is not empty, as under the old one's server name, is healthy and
-        archives nothing (barman-cloud-check-wal-archive refuses it): that is a failed check, and no reconstitution. So is
-        damage, of which a base backup is worth as little, and an archive that lists what it does not hold.
+        archives nothing (barman-cloud-check-wal-archive refuses it): that is a failed check, and no reconstitution.
+        Damage, of which a base backup is worth as little, and an archive that lists what it does not hold are failed
+        checks, too.
 
         Raises:
             ProcedureFailed: the database did not close its WAL segment, or the base backup did not complete.
