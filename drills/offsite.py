@@ -5,6 +5,7 @@ Until the retention has passed, no account can delete or change what is there, i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from drills.errors import EnvironmentFailed, UsageError
 from drills.objectives import parse_duration
 
 MODE = "COMPLIANCE"
+_AT_ONCE = 1 << 20
 RETENTION = timedelta(days=400)  # an audit looks back on a year, and takes place some time after it
 _ACCEPTED = "s3://BUCKET/PREFIX?endpoint=URL&region=NAME&retention=400d"
 
@@ -86,7 +88,7 @@ def copy(
         clock: for tests.
 
     Raises:
-        EnvironmentFailed: something was not copied, or is there but not locked.
+        EnvironmentFailed: something was not copied, is there but not locked, or is not what was copied.
 
     """
     from boto3.exceptions import Boto3Error  # here: boto3 costs every command a third of a second
@@ -98,15 +100,27 @@ def copy(
         s3 = client or _client(bucket)
         for path, key in _objects(bucket, run_dir, evidence):
             with path.open("rb") as file:
+                digest = _digest(file)
+                file.seek(0)
                 s3.put_object(
                     Bucket=bucket.name, Key=key, Body=file, ChecksumAlgorithm="SHA256",
                     ObjectLockMode=MODE, ObjectLockRetainUntilDate=until,
                 )  # fmt: skip
             _must_be_locked(s3.head_object(Bucket=bucket.name, Key=key), key, until)
+            # A store's own checksum may fit what has rotted in it; what comes out is held against what went in.
+            if (found := _digest(s3.get_object(Bucket=bucket.name, Key=key)["Body"])) != digest:
+                raise EnvironmentFailed(f"{key}: sha256 {found}: expected {digest}, that of {path.name}")
             copied.append(key)
     except (BotoCoreError, ClientError, Boto3Error, OSError) as error:
         raise EnvironmentFailed(f"{bucket}: {len(copied)} files were copied, then: {error}") from error
     return copied
+
+
+def _digest(content: Any) -> str:  # noqa: ANN401 - an open file, or boto3's stream of an object
+    found = hashlib.sha256()
+    while chunk := content.read(_AT_ONCE):
+        found.update(chunk)
+    return found.hexdigest()
 
 
 def _objects(bucket: Bucket, run_dir: Path, evidence: Path) -> Iterator[tuple[Path, str]]:

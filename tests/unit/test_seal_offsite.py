@@ -1,9 +1,12 @@
 """A copy of a sealed run in a bucket with Object Lock, against boto3's own stub."""
 
+import io
+import re
 from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
+from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
 from drills import genuine, keys, offsite
@@ -35,14 +38,17 @@ def client(monkeypatch):
     return made
 
 
-def stubbed(client, expected, head=LOCKED):
-    """A client that takes so many files, each locked, and answers `head` when asked."""
+def stubbed(client, expected, head=LOCKED, rotten=None):
+    """A client that takes files, each locked, answers `head` when asked, and gives back all but one as they were."""
     stub = Stubber(client)
     for key in expected:
         put = {"Bucket": "vault", "Key": key, "Body": ANY, "ChecksumAlgorithm": "SHA256",
                "ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": UNTIL}  # fmt: skip
         stub.add_response("put_object", {}, put)
         stub.add_response("head_object", head, {"Bucket": "vault", "Key": key})
+        content = expected[key] if key != rotten else b"?" + expected[key][1:]
+        body = StreamingBody(io.BytesIO(content), len(content))
+        stub.add_response("get_object", {"Body": body}, {"Bucket": "vault", "Key": key})
     return stub
 
 
@@ -50,9 +56,10 @@ def keys_of(sealed):
     run, evidence = sealed.run_dir, sealed.run_dir.parent
     log = (run / "seal/checkpoint.note").read_text().splitlines()[0].rpartition("/")[2]
     files = sorted(path for path in run.rglob("*") if path.is_file())
-    names = [f"{run.name}/{path.relative_to(run).as_posix()}" for path in files]
-    names += ["log/3.jsonl", *sorted(f"checkpoints/{path.name}" for path in evidence.glob("checkpoints/3.note*"))]
-    return [f"dr/{log}/{name}" for name in names]
+    named = {f"{run.name}/{path.relative_to(run).as_posix()}": path for path in files}
+    named |= {"log/3.jsonl": evidence / "log.jsonl"}
+    named |= {f"checkpoints/{path.name}": path for path in sorted(evidence.glob("checkpoints/3.note*"))}
+    return {f"dr/{log}/{name}": path.read_bytes() for name, path in named.items()}
 
 
 def test_every_file_of_the_run_the_log_and_its_checkpoint_are_copied_and_locked(sealed, client):
@@ -60,7 +67,7 @@ def test_every_file_of_the_run_the_log_and_its_checkpoint_are_copied_and_locked(
     with stubbed(client, expected) as stub:
         copied = offsite.copy(Bucket("vault", "dr"), sealed.run_dir, sealed.run_dir.parent, clock=FakeClock(utc=NOW))
         stub.assert_no_pending_responses()
-    assert copied == expected
+    assert copied == list(expected)
     assert any(key.endswith("/manifest.json") for key in copied)
     assert any(key.endswith("/3.note.sig") for key in copied)
 
@@ -72,7 +79,17 @@ def test_every_file_of_the_run_the_log_and_its_checkpoint_are_copied_and_locked(
     ids=["no lock", "a lock that can be lifted", "no date", "too short"],
 )  # fmt: skip
 def test_a_file_that_is_there_and_not_locked_is_a_failure(sealed, client, head):
-    with stubbed(client, keys_of(sealed)[:1], head), pytest.raises(EnvironmentFailed, match="but not locked"):
+    with stubbed(client, keys_of(sealed), head), pytest.raises(EnvironmentFailed, match="but not locked"):
+        offsite.copy(Bucket("vault", "dr"), sealed.run_dir, sealed.run_dir.parent, clock=FakeClock(utc=NOW))
+
+
+def test_a_file_that_does_not_come_back_as_it_was_is_a_failure(sealed, client):
+    expected = keys_of(sealed)
+    rotten = list(expected)[2]
+    with (
+        stubbed(client, expected, rotten=rotten),
+        pytest.raises(EnvironmentFailed, match=rf"{re.escape(rotten)}: sha256 \w{{64}}: expected \w{{64}}, that of "),
+    ):
         offsite.copy(Bucket("vault", "dr"), sealed.run_dir, sealed.run_dir.parent, clock=FakeClock(utc=NOW))
 
 
