@@ -12,7 +12,7 @@ DRILL_ARGS ?=
 # Where `make readers` keeps the readers that it shows the outputs to.
 READERS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pytest-drills/readers
 
-.PHONY: help drill drill-all test readers bench matrix setup times clean
+.PHONY: help drill drill-all nightly test readers bench matrix setup times clean
 
 help:
 	@echo "make drill      hold the founding drills on real kind clusters; evidence/ gets the results"
@@ -21,6 +21,7 @@ help:
 	@echo "                with DRILLS_CHANGED_SINCE=COMMIT also the drills that changes since then concern"
 	@echo "make readers    show a run's outputs to their real readers: Allure, promtool, veraPDF, vnu, axe and others"
 	@echo "make matrix     the plugin's tests with pytest 8.4, 9.0 and 9, and beside the plugins that many have; for the night"
+	@echo "make nightly    real drills that take too long for make test: Kubernetes and Velero as people use them"
 	@echo "make bench      how far the probe is off, and what the harness adds to the bare commands"
 	@echo "make clean      remove the virtual environment and what tests left; images and caches stay (drills images clean)"
 
@@ -47,6 +48,9 @@ test: times setup
 readers: setup
 	@$(STAGE) "readers" tools/readers.sh $(READERS)
 	@$(STAGE) "tests with real readers" env DRILLS_READERS=$(READERS) $(BIN)/pytest -q tests/readers tests/unit/test_shell.py
+
+nightly: setup
+	@$(STAGE) "Kubernetes as it is used" $(BIN)/pytest -q tests/nightly
 
 bench: setup
 	@$(BIN)/python -m bench

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from drills.drill import Drill
-from drills.kube import Kube, deployment_available, statefulset_ready
+from drills.errors import UsageError
+from drills.kube import WORKLOADS, Kube
 from drills.waiting import wait_until
 
 REPLACED_WITHIN_S = 120.0
@@ -17,20 +18,24 @@ class Controllers:
         self._kube = kube
 
     def replace(self, kind: str, name: str, namespace: str) -> None:
-        """Wait until the controller of a StatefulSet or Deployment has all its pods ready again.
+        """Wait until the controller of a StatefulSet, Deployment or DaemonSet has all its pods ready again.
 
         Raises:
+            UsageError: it is of another kind.
             WaitTimeout: they were not in time; carries how far it got.
         """
+        if kind not in WORKLOADS:
+            raise UsageError(f"replace: invalid value {kind!r}: expected one of {', '.join(WORKLOADS)}")
         if self._drill.leaves_out("procedure"):  # no controller that would act: it is told to want no pods
-            self._kube.patch(kind, name, {"spec": {"replicas": 0}}, namespace)
+            nowhere = {"template": {"spec": {"nodeSelector": {"drills.dev/nowhere": "yes"}}}}
+            spec = nowhere if kind == "DaemonSet" else {"replicas": 0}
+            self._kube.patch(kind, name, {"spec": spec}, namespace)
             wait_until(
                 lambda: not self._kube.list("Pod", namespace, labels=f"app={name}"),
                 what=f"{kind} {name} has no pods",
                 within_s=60,
             )
             return
-        ready = {"StatefulSet": statefulset_ready, "Deployment": deployment_available}[kind]
         with self._drill.step(
             f"the controller replaces the pod of {name}",
             f"kubectl -n {namespace} rollout status {kind.lower()}/{name}",
@@ -40,7 +45,7 @@ class Controllers:
                 kind,
                 name,
                 namespace,
-                condition=ready,
+                condition=WORKLOADS[kind],
                 what=f"{kind} {name} has all its pods ready",
                 within_s=self._drill.at_most(REPLACED_WITHIN_S),
             )

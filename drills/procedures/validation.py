@@ -14,7 +14,7 @@ import yaml
 from drills.drill import Drill
 from drills.errors import BadReading, ProcedureFailed
 from drills.faults.backup import CopyRestored, copy_restored
-from drills.kube import Kube, Manifest, deployment_available, statefulset_ready
+from drills.kube import WORKLOADS, Kube, Manifest
 from drills.probes import Probe
 from drills.procedures.jobs import CronJobs
 from drills.procedures.velero import NAMESPACE, Backup, Velero
@@ -150,10 +150,10 @@ class Validation:
         self._kube.delete("ConfigMap", rules, NAMESPACE)
         with self._drill.step(
             "wait for the copied workload",
-            f"kubectl -n {self.scratch} rollout status statefulset,deployment",
+            f"kubectl -n {self.scratch} rollout status deployment,statefulset,daemonset",
             by="kubernetes",
         ):
-            for kind, ready in (("StatefulSet", statefulset_ready), ("Deployment", deployment_available)):
+            for kind, ready in WORKLOADS.items():
                 self._kube.wait_for_all(
                     kind,
                     self.scratch,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from drills.drill import Drill
 from drills.errors import ProcedureFailed
-from drills.kube import Kube, Manifest, statefulset_ready
+from drills.kube import WORKLOADS, Kube, Manifest
 from drills.probes import Probe
 from drills.shell import command_line
 from drills.waiting import wait_until
@@ -16,6 +16,7 @@ NOTICED_WITHIN_S = 60.0
 SNAPSHOT = "snapshot.storage.k8s.io/v1/VolumeSnapshot"
 SNAPSHOT_WITHIN_S = 300.0
 READY_WITHIN_S = 300.0
+_KINDS = {"statefulset": "StatefulSet", "deployment": "Deployment"}
 
 
 class Volumes:
@@ -48,17 +49,18 @@ class Volumes:
         """Remove the workload and its ruined volume, since Velero fills volumes only of pods that it makes itself.
 
         Args:
-            workload: the StatefulSet, whose pods carry the label app of the same name.
+            workload: the StatefulSet or Deployment, whose pods carry the label app of the same name.
             namespace: theirs.
             claim: the volume's claim.
 
         Raises:
             ProcedureFailed: kubectl failed, or was refused.
         """
-        with self._drill.step(
-            "stop the workload", f"kubectl -n {namespace} delete statefulset {workload} --cascade=orphan"
-        ):
-            self._run("--namespace", namespace, "delete", "statefulset", workload, "--cascade=orphan")
+        kind = _kind_of(self._kube, workload, namespace)
+        # A Deployment's ReplicaSet must go with it: orphaned, it would make the pods again.
+        delete = ["delete", kind, workload, *(["--cascade=orphan"] if kind == "statefulset" else [])]
+        with self._drill.step("stop the workload", f"kubectl -n {namespace} {' '.join(delete)}"):
+            self._run("--namespace", namespace, *delete)
             # Nothing that it still writes is worth a grace period.
             self._run("--namespace", namespace, "delete", "pod", "--selector", f"app={workload}", "--grace-period=1")
         with self._drill.step("remove the ruined volume", f"kubectl -n {namespace} delete pvc {claim}"):
@@ -133,7 +135,7 @@ class VolumeSnapshots:
 
         Args:
             snapshot: its name.
-            workload: the StatefulSet that uses the claim.
+            workload: the StatefulSet or Deployment that uses the claim.
             namespace: theirs.
             claim: the claim.
 
@@ -144,8 +146,10 @@ class VolumeSnapshots:
         ruined = self._kube.get("PersistentVolumeClaim", claim, namespace)
         if ruined is None:
             raise ProcedureFailed(f"there is no claim {namespace}/{claim}")
-        replicas = (self._kube.get("StatefulSet", workload, namespace) or {}).get("spec", {}).get("replicas", 1)
-        scale = ["-n", namespace, "scale", f"statefulset/{workload}"]
+        kind = _kind_of(self._kube, workload, namespace)
+        wanted = self._kube.get(_KINDS[kind], workload, namespace) or {}
+        replicas = (wanted.get("spec") or {}).get("replicas", 1)
+        scale = ["-n", namespace, "scale", f"{kind}/{workload}"]
         with self._drill.step("stop the workload", f"kubectl {command_line(scale)} --replicas=0"):
             self._run(*scale, "--replicas=0")
             # Nothing that it still writes is worth a grace period.
@@ -157,12 +161,17 @@ class VolumeSnapshots:
         with self._drill.step("start the workload", f"kubectl {command_line(scale)} --replicas={replicas}"):
             self._run(*scale, f"--replicas={replicas}")
             self._kube.wait_for(
-                "StatefulSet", workload, namespace, condition=statefulset_ready,
+                _KINDS[kind], workload, namespace, condition=WORKLOADS[_KINDS[kind]],
                 what="the workload is ready", within_s=self._drill.at_most(READY_WITHIN_S),
             )  # fmt: skip
 
     def _run(self, *arguments: str) -> None:
         self._drill.commands.run([*self._kubectl, *arguments], timeout_s=self._drill.at_most(120))
+
+
+def _kind_of(kube: Kube, workload: str, namespace: str) -> str:
+    """Tell of which kind a workload is, as kubectl calls it; a StatefulSet if there is none of that name any more."""
+    return next((word for word, kind in _KINDS.items() if kube.get(kind, workload, namespace)), "statefulset")
 
 
 def _usable(found: Manifest | None) -> bool:
