@@ -16,6 +16,7 @@ import typer
 from drills import chain, plan_commands, runs, seal_commands, signoff_commands
 from drills.errors import EnvironmentFailed, UsageError, WaitTimeout
 from drills.line import one_line
+from drills.screen import say, say_lines
 
 app = typer.Typer(
     name="drills",
@@ -33,7 +34,7 @@ seal_commands.register(app)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"pytest-drills {version('pytest-drills')}")
+        say(f"pytest-drills {version('pytest-drills')}")
         raise typer.Exit
 
 
@@ -59,14 +60,12 @@ def verify_log(
     path = evidence_dir / runs.LOG
     problems = runs.verify(path)
     for run in runs.unfinished(path):
-        typer.echo(f"never ended: {run}")
+        say(f"never ended: {run}")
     for remark in chain.remarks(runs.lines(path)):
-        typer.echo(f"{path}: {remark}")
+        say(f"{path}: {remark}")
     for problem in problems:
-        typer.echo(f"{path}: {problem}", err=True)
-    typer.echo(
-        f"{path}: {len(runs.entries(path))} entries, {'BROKEN' if problems else 'whole'}, head {runs.head(path)}"
-    )
+        say(f"{path}: {problem}", err=True)
+    say(f"{path}: {len(runs.entries(path))} entries, {'BROKEN' if problems else 'whole'}, head {runs.head(path)}")
     if problems:
         raise typer.Exit(1)
 
@@ -93,9 +92,9 @@ def _in_words(error: OSError) -> Exception:
 
 def _refused(error: Exception, code: int) -> int:
     # What a program said may have lines; none of them may look like one of ours, or of a CI's commands.
-    typer.echo("\n  ".join(map(one_line, f"error: {error}".split("\n"))), err=True)
+    say_lines("\n  ".join(map(one_line, f"error: {error}".split("\n"))), err=True)
     for note in getattr(error, "__notes__", []):
-        typer.echo(f"  {note}", err=True)
+        say_lines(f"  {note}", err=True)
     return code
 
 

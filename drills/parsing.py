@@ -7,6 +7,7 @@ and what stands beside it is read.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -63,14 +64,27 @@ def json_object(text: str | bytes) -> dict[str, Any]:
     return data
 
 
-def read_bytes(path: Path, most: int = LARGEST) -> bytes:
+def read_bytes(path: Path, most: int = LARGEST, *, follow: bool = False) -> bytes:
     """Read a file whole, if it is one and no larger than `most` bytes.
+
+    Args:
+        path: the file.
+        most: the most bytes that it may have.
+        follow: whether it may be a symbolic link. Not in a run: what a link leads to is no part of the evidence.
 
     Raises:
         OSError: it cannot be read, is no regular file (a pipe would be waited for), or is larger.
 
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow:
+            raise OSError(f"{path}: invalid value a symbolic link: expected a regular file") from error
+        if error.errno == errno.ENXIO:
+            raise OSError(f"{path}: invalid value a socket: expected a regular file") from error
+        raise
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):

@@ -690,7 +690,7 @@ def load(path: Path) -> Plan:
 
     """
     try:
-        content = read_bytes(path, _LARGEST)
+        content = read_bytes(path, _LARGEST, follow=True)
     except OSError as error:
         if error.strerror is None:
             raise UsageError(unreadable(path, error, f"a plan, {SCHEMA}")) from error

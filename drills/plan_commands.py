@@ -6,8 +6,6 @@ Exit codes: 0 in order, 1 something is overdue or the plan promises what it cann
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -16,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from drills import chain, parsing, runs, texts, vouching
 from drills.errors import UsageError
 from drills.record import validate
+from drills.screen import grid, print_table, say, say_json
 from drills.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -208,8 +205,8 @@ def check(plan: PlanArgument = PLAN) -> None:
     found = _load(plan)
     doubts = found.doubts()
     for doubt in doubts:
-        typer.echo(f"{plan}:{doubt}", err=True)
-    typer.echo(
+        say(f"{plan}:{doubt}", err=True)
+    say(
         f"{plan}: version {found.version}, {_count(len(found.drills), 'drill')}, "
         f"{_count(sum(map(len, found.objectives.values())), 'class', 'classes')} of objectives, "
         f"{_count(len(found.procedures), 'procedure')}, {_count(len(found.backups), 'backup')}: "
@@ -236,7 +233,7 @@ def due(
     gaps = [gap for gap in loaded.gaps if gap.until < today]
     other = unplanned(loaded, evidence)
     if as_json:
-        _print_json({
+        say_json({
             "plan": loaded.reference(None),
             "on": today.isoformat(),
             "drills": [_as_json(status) for status in statuses],
@@ -244,15 +241,15 @@ def due(
             "not_in_plan": other,
         })  # fmt: skip
     else:
-        table = _grid("drill", "state", "due", "frequency", "last held", "last met")
+        table = grid("drill", "state", "due", "frequency", "last held", "last met")
         for status in statuses:
             table.add_row(
                 status.drill.name, _state(status), str(status.due or "-"), _frequency(status.drill),
                 _held(status), str(status.met.day if status.met else "never"),
             )  # fmt: skip
-        _print(table)
+        print_table(table)
         for gap in gaps:
-            typer.echo(f"gap run out {_count((today - gap.until).days, 'day')} ago: {gap.what} ({gap.why})")
+            say(f"gap run out {_count((today - gap.until).days, 'day')} ago: {gap.what} ({gap.why})")
         _name_unplanned(other)
     _name_problems(evidence)
     if gaps or any(status.is_late for status in statuses):
@@ -273,7 +270,7 @@ def show(
     loaded, evidence, today = _load(plan), _evidence(evidence_dir), _today(on)
     statuses = programme(loaded, evidence, today)
     if as_json:
-        _print_json({
+        say_json({
             "plan": loaded.reference(None),
             "on": today.isoformat(),
             "drills": [_as_json(status) for status in statuses],
@@ -281,9 +278,9 @@ def show(
             "not_in_plan": unplanned(loaded, evidence),
         })  # fmt: skip
     else:
-        _print(_steps(statuses) if steps else _programme(statuses))
+        print_table(_steps(statuses) if steps else _programme(statuses))
         for gap in loaded.gaps:
-            typer.echo(f"not proven by any drill until {gap.until}: {gap.what} ({gap.why})")
+            say(f"not proven by any drill until {gap.until}: {gap.what} ({gap.why})")
         _name_unplanned(unplanned(loaded, evidence))
     _name_problems(evidence)
 
@@ -312,7 +309,7 @@ def _urgency(status: Status) -> tuple[bool, int, bool, date]:
 
 
 def _programme(statuses: Iterable[Status]) -> Table:
-    table = _grid("drill", "tier", "RTO", "RPO", "procedure", "frequency", "last held", "RTA", "RPA", "due")
+    table = grid("drill", "tier", "RTO", "RPO", "procedure", "frequency", "last held", "RTA", "RPA", "due")
     for status in statuses:
         drill, achieved = status.drill, status.held.record["achieved"] if status.held else {}
         table.add_row(
@@ -326,7 +323,7 @@ def _programme(statuses: Iterable[Status]) -> Table:
 def _steps(statuses: Iterable[Status]) -> Table:
     from drills.plan import compare
 
-    table = _grid("drill", "step", "expected", "measured", "ratio", "pace")
+    table = grid("drill", "step", "expected", "measured", "ratio", "pace")
     for status in statuses:
         record = status.held.record if status.held else {}
         for step in compare(record, status.drill.expected_steps()):
@@ -410,27 +407,9 @@ def _count(number: int, one: str, many: str = "") -> str:
 
 def _name_unplanned(names: Iterable[str]) -> None:
     for name in names:
-        typer.echo(f"held, and not in the plan: {name}")
+        say(f"held, and not in the plan: {name}")
 
 
 def _name_problems(evidence: Evidence) -> None:
     for problem in evidence.problems:
-        typer.echo(problem, err=True)
-
-
-def _grid(*columns: str) -> Table:
-    terminal = sys.stdout.isatty()
-    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _print(table: Table) -> None:
-    terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else 400, highlight=False, markup=False, no_color=not terminal)
-    console.print(table)
-
-
-def _print_json(data: Mapping[str, Any]) -> None:
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        say(problem, err=True)

@@ -307,7 +307,7 @@ def _locked(log: Path) -> Iterator[None]:
 
 def _read(log: Path) -> bytes:
     try:
-        return parsing.read_bytes(log, parsing.LONGEST_HISTORY)
+        return parsing.read_bytes(log, parsing.LONGEST_HISTORY, follow=True)
     except OSError as error:
         raise UsageError(f"log: {parsing.unreadable(log, error, f'the {LOG} of an evidence directory')}") from error
 

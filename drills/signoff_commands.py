@@ -5,8 +5,6 @@ Exit codes: 0 done or complete, 1 invalid, incomplete or (actions) something ove
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,13 +12,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from drills import meta, signoff
 from drills.errors import UsageError
 from drills.runs import LOG
+from drills.screen import grid, print_table, say, say_json
 from drills.validation import Validation, validate_run
 from drills.verdicts import Verdict
 
@@ -78,9 +75,9 @@ def sign_off(
     found = _validated(run_dir)
     verdict = found.verdicts.get(one.drill or "", found.verdict)
     what = f"{one.run}/{one.drill}" if one.drill else one.run
-    typer.echo(f"{verdict}, {one.decision}: {what} by {one.by} ({one.role})")
+    say(f"{verdict}, {one.decision}: {what} by {one.by} ({one.role})")
     for each in one.actions:
-        typer.echo(f"action {each.id}, {each.state}: {each.text} ({each.owner}, due {each.due})")
+        say(f"action {each.id}, {each.state}: {each.text} ({each.owner}, due {each.due})")
     _tell(found)
 
 
@@ -97,7 +94,7 @@ def validate(
     """
     found = [_validated(run_dir) for run_dir in _runs(which, evidence_dir)]
     if as_json:
-        typer.echo(json.dumps([_as_json(each) for each in found], indent=2, ensure_ascii=False))
+        say_json([_as_json(each) for each in found])
     else:
         for each in found:
             _tell(each)
@@ -127,12 +124,12 @@ def actions(
             }
             for each, late in zip(found, overdue, strict=True)
         ]
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        say_json(rows)
     elif found:
-        _print(_table(found, overdue))
+        print_table(_table(found, overdue))
     if not as_json:
         counted = "1 action" if len(found) == 1 else f"{len(found)} actions"
-        typer.echo(f"{counted}, {sum(overdue)} overdue" if found else "no actions")
+        say(f"{counted}, {sum(overdue)} overdue" if found else "no actions")
     if any(overdue):
         raise typer.Exit(1)
 
@@ -147,15 +144,15 @@ def _tell(found: Validation) -> None:
     """Print what was found, the verdict first."""
     missed = sum(verdict is Verdict.MISSED for verdict in found.verdicts.values())
     headline = f"MISSED, {missed} of {len(found.verdicts)} drills" if missed else str(found.verdict)
-    typer.echo(f"{headline}: {found.run}, evidence {_amount(found)}")
+    say(f"{headline}: {found.run}, evidence {_amount(found)}")
     for problem in found.invalid:
-        typer.echo(f"  invalid: {problem}")
+        say(f"  invalid: {problem}")
     for text, drills in _grouped(found).items():
         whose = "" if len(drills) == len(found.missing) else f"{', '.join(drills)}: "
-        typer.echo(f"  missing: {whose}{text}")
+        say(f"  missing: {whose}{text}")
     for drill, standing in found.standings.items():
         verdict = found.verdicts[drill]
-        typer.echo(f"  {verdict}{f', {standing}' if str(standing) != str(verdict) else ''}: {drill}")
+        say(f"  {verdict}{f', {standing}' if str(standing) != str(verdict) else ''}: {drill}")
 
 
 def _amount(found: Validation) -> str:
@@ -178,19 +175,12 @@ def _as_json(found: Validation) -> dict[str, object]:
 
 
 def _table(found: Iterable[signoff.Tracked], overdue: Iterable[bool]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, show_edge=False)
-    for column in ("action", "state", "due", "owner", "what", "raised after", "retest"):
-        table.add_column(column, overflow="fold")
+    table = grid("action", "state", "due", "owner", "what", "raised after", "retest")
     for each, late in zip(found, overdue, strict=True):
         one = each.action
         raised = f"{each.run}/{each.drill}" if each.drill else each.run
         table.add_row(one.id, "OVERDUE" if late else one.state, one.due, one.owner, one.text, raised, one.retest)
     return table
-
-
-def _print(table: Table) -> None:
-    terminal = sys.stdout.isatty()
-    Console(width=None if terminal else 400, highlight=False, markup=False, no_color=not terminal).print(table)
 
 
 def _runs(which: str, evidence_dir: Path | None) -> list[Path]:

@@ -67,6 +67,8 @@ def write_allure(run_dir: Path, evidence_dir: Path | None = None) -> Path:
     """
     folder = run_dir / "allure-results"
     results = read_results(run_dir)
+    if folder.is_symlink():
+        folder.unlink()  # what it leads to is no part of the run, and would be emptied and written into
     logger = AllureFileLogger(str(folder), clean=True)  # type: ignore[no-untyped-call]
     stands = {id(result.view): result for result in results.drills}
     identity = {}
@@ -153,7 +155,7 @@ def _result(view: View, result: Result | None, logger: AllureFileLogger) -> Test
     if view.place is not None:
         for file_name, kind in _FILES:
             path = view.place.with_name(file_name)
-            if path.is_file():
+            if path.is_file() and not path.is_symlink():
                 source = f"{uuid5(NAMESPACE_URL, f'{view.run}/{place}/{file_name}')}-attachment.{kind.extension}"
                 logger.report_attached_file(str(path), source)  # type: ignore[no-untyped-call]
                 made.attachments.append(Attachment(name=file_name, source=source, type=kind.mime_type))

@@ -15,7 +15,7 @@ from rich.table import Table
 from drills.errors import UsageError
 
 from . import programme_commands
-from .console import EVIDENCE_DIR, EvidenceOption, RunArgument, find_run, grid, print_table, refuse, writable
+from .console import EVIDENCE_DIR, EvidenceOption, RunArgument, find_run, grid, print_table, refuse, say, writable
 from .recheck import Recheck, recheck_run
 from .results import read_results
 from .terminal import closing_table
@@ -61,12 +61,12 @@ def report(
     except ReportsFailed as failed:
         for failure in failed.exceptions:
             notes = "; ".join(getattr(failure, "__notes__", []))
-            typer.echo(f"REPORT FAILED {notes}: {type(failure).__name__}: {failure}", err=True)
-        typer.echo(f"{len(failed.written)} reports were written", err=True)
+            say(f"REPORT FAILED {notes}: {type(failure).__name__}: {failure}", err=True)
+        say(f"{len(failed.written)} reports were written", err=True)
         raise typer.Exit(3) from failed
     typer.echo(closing_table(run_dir, read_results(run_dir, evidence), terminal=sys.stdout.isatty()), nl=False)
     for path in written:
-        typer.echo(f"written: {path}")
+        say(f"written: {path}")
 
 
 def trend(
@@ -89,17 +89,17 @@ def trend(
         write_trend(honest, writable(target), worse)
     except UsageError as error:
         refuse(error)
-    typer.echo(latest_line(honest))
+    say(latest_line(honest))
     print_table(_newest(honest))
     for found in worse.values():
         for each in found:
-            typer.echo(f"worse than usual: {each.words}")
+            say(f"worse than usual: {each.words}")
     _name_problems(evidence.problems)
     for told in evidence.set_aside:
-        typer.echo(f"set aside: {told}")
+        say(f"set aside: {told}")
     for problem in evidence.contradictions:
-        typer.echo(f"contradicts the log: {problem.path}: {problem.found}", err=True)
-    typer.echo(f"written: {target}")
+        say(f"contradicts the log: {problem.path}: {problem.found}", err=True)
+    say(f"written: {target}")
 
 
 def forget(
@@ -116,7 +116,7 @@ def forget(
         found = forgotten.forget(evidence, drill, why, read_evidence(evidence, TREND).table)
     except UsageError as error:
         refuse(error)
-    typer.echo(f"set aside: {found.drill}, by {found.by}: {found.why}; its runs and the log stay as they are")
+    say(f"set aside: {found.drill}, by {found.by}: {found.why}; its runs and the log stay as they are")
 
 
 def recheck(runs: RunsArgument = "all", evidence_dir: EvidenceOption = None) -> None:
@@ -128,16 +128,16 @@ def recheck(runs: RunsArgument = "all", evidence_dir: EvidenceOption = None) -> 
     except UsageError as error:
         refuse(error)
     for folder in found.cut_off:
-        typer.echo(f"never judged: {folder} has a history and no record, so its run was cut off")
+        say(f"never judged: {folder} has a history and no record, so its run was cut off")
     if not found.differences:
-        typer.echo(f"{found.judged} {'record' if found.judged == 1 else 'records'} judged again, no difference")
+        say(f"{found.judged} {'record' if found.judged == 1 else 'records'} judged again, no difference")
         return
     table = grid("run", "drill", "field", "recorded", "today")
     for each in sorted(found.differences, key=lambda each: (each.run, each.drill, each.field != "verdict")):
         table.add_row(each.run, each.drill, each.field, each.recorded, each.today)
     print_table(table)
     changed = len({(each.run, each.drill) for each in found.differences})
-    typer.echo(f"{found.judged} records judged again, {changed} {'differs' if changed == 1 else 'differ'}")
+    say(f"{found.judged} records judged again, {changed} {'differs' if changed == 1 else 'differ'}")
     raise typer.Exit(1)
 
 
@@ -193,4 +193,4 @@ def _newest(honest: "pd.DataFrame") -> Table:
 
 def _name_problems(problems: list[Problem]) -> None:
     for problem in problems:
-        typer.echo(f"unreadable: {problem.path}: {problem.found}", err=True)
+        say(f"unreadable: {problem.path}: {problem.found}", err=True)

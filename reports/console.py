@@ -1,16 +1,18 @@
 """What the sub-commands share: their arguments, how a run is found, tables, and how bad input is refused."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from drills import checkpoint
 from drills.errors import UsageError
+from drills.screen import grid, print_table, say, say_json, say_lines
+
+__all__ = [
+    "EVIDENCE_DIR", "EvidenceOption", "RunArgument", "accepted_runs", "find_run", "grid", "print_table", "refuse",
+    "say", "say_json", "writable",
+]  # fmt: skip
 
 EVIDENCE_DIR = Path("evidence")
 
@@ -60,26 +62,9 @@ def accepted_runs(evidence: Path) -> str:
     return f"a run's directory, latest, or a run's name{newest}"
 
 
-def grid(*columns: str) -> Table:
-    """Begin a table: with lines on a terminal, plain elsewhere."""
-    table = Table(
-        box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, show_edge=False, header_style="bold"
-    )
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def print_table(table: Table) -> None:
-    """Print a table, never cut where it is read by a program."""
-    terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else 400, highlight=False, markup=False, no_color=not terminal)
-    console.print(table)
-
-
 def refuse(error: UsageError) -> NoReturn:
     """Name what is wrong with the input, and exit 2."""
-    typer.echo(f"error: {error}", err=True)
+    say_lines(f"error: {error}", err=True)
     raise typer.Exit(2) from error
 
 

@@ -28,7 +28,7 @@ from .controls import named
 from .frame import Evidence, newest_of_each
 from .maturity import Area, Programme, maturity
 from .palette import DARK, LIGHT, VERDICT_ROLE, VERDICT_SIGN, VERDICT_WORD, roles
-from .view import instant
+from .view import instant, records_of
 from .words import clean
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -237,7 +237,7 @@ def moment_of(run_dir: Path) -> datetime:
     Reports that are written again later say the same.
     """
     stamps = []
-    for path in (run_dir / "run.json", *run_dir.glob("*/record.json")):
+    for path in (run_dir / "run.json", *records_of(run_dir)):
         try:
             data = parsing.loads(parsing.read_bytes(path))
         except (OSError, ValueError):  # named in every report of the run; here the other stamps do
@@ -249,7 +249,7 @@ def moment_of(run_dir: Path) -> datetime:
 
 def plan_of(run_dir: Path) -> Plan | None:
     """Load the plan that a run was held by; None where it named none, or where that file is another one today."""
-    for path in sorted(run_dir.glob("*/record.json")):
+    for path in records_of(run_dir):
         try:
             named_plan = parsing.loads(parsing.read_bytes(path)).get("plan")
         except (OSError, ValueError, AttributeError):

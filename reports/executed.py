@@ -11,12 +11,14 @@ from datetime import datetime
 from pathlib import Path
 
 from drills.history import Event
+from drills.parsing import read_bytes
 
 from .view import Step, View, instant
 from .words import clean
 
 _BEGIN = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) \$ (.*)$")
 _END = re.compile(r"^-> (?:rc=(-?\d+) in ([\d.]+) s|.*)$")
+_LONGEST_LOG = 64 * 1024 * 1024  # bytes of a commands.log
 _TAIL_LINES = 6
 _TAIL_COLUMNS = 240
 _COMMAND_COLUMNS = 600
@@ -71,8 +73,8 @@ def read_commands(path: Path) -> list[Command]:
     What a program printed may look like the log's own lines: the last line of an entry is its end, no other.
     """
     try:
-        lines = clean(path.read_bytes().decode(errors="replace")).split("\n")
-    except FileNotFoundError:
+        lines = clean(read_bytes(path, _LONGEST_LOG).decode(errors="replace")).split("\n")
+    except OSError:  # absent, a link, or beyond what anybody reads
         return []
     entries: list[tuple[str, str, list[str]]] = []
     for line in lines:

@@ -19,7 +19,7 @@ from drills.record import write_atomically
 from drills.verdicts import worst
 
 from .controls import Control, Finding, Held, Support, findings, framework, look_at
-from .view import Problem, instant
+from .view import Problem, instant, records_of
 
 NAMESPACE = "https://pytest-drills.dev/ns/oscal"
 """Names the properties of ours; an identifier, no address."""
@@ -89,7 +89,7 @@ def assessment_results(run_dir: Path) -> dict[str, Any]:
 
 
 def _held(run_dir: Path) -> list[Held]:
-    looked = [look_at(path) for path in sorted(run_dir.glob("*/record.json"))]
+    looked = [look_at(path) for path in records_of(run_dir)]
     for each in looked:
         if isinstance(each, Problem):
             raise UsageError(f"{each.path}: found {each.found}; accepted: a record.json")

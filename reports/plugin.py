@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from _pytest.terminal import TerminalReporter
 
+from drills.texts import line
+
 if TYPE_CHECKING:
     from .results import Results
 
@@ -110,8 +112,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     run = run_at_hand(config)
     if run is not None:
         _tell_results(terminalreporter, config, run)
-    for line in config.stash.get(_SEALED, []):
-        terminalreporter.write_line(line, red=True, bold=True)
+    for told in config.stash.get(_SEALED, []):
+        terminalreporter.write_line(line(told), red=True, bold=True)
     if _CHECKPOINT in config.stash:
         terminalreporter.write_line(f"sealed; keep a copy somewhere else: {config.stash[_CHECKPOINT]}")
 
@@ -127,6 +129,6 @@ def _tell_results(terminalreporter: TerminalReporter, config: pytest.Config, run
     terminalreporter.section("disaster recovery drills")
     terminalreporter.write(closing_table(run.dir, results, terminal=terminal, width=width))
     for failure in config.stash.get(_FAILURES, []):
-        terminalreporter.write_line(f"REPORT FAILED {failure}", red=True, bold=True)
-    for line in annotations(results, config.rootpath):
-        terminalreporter.write_line(line)  # without colours: the runner looks for `::` where a line begins
+        terminalreporter.write_line(line(f"REPORT FAILED {failure}"), red=True, bold=True)
+    for each in annotations(results, config.rootpath):
+        terminalreporter.write_line(each)  # without colours: the runner looks for `::` where a line begins

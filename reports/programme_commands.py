@@ -3,7 +3,6 @@
 Exit codes: 0 done, 2 bad input. What past drills achieved does not change them; it stands in the first line printed.
 """
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drills.errors import UsageError
-from drills.line import one_line
 
-from .console import EVIDENCE_DIR, EvidenceOption, RunArgument, find_run, grid, print_table, refuse, writable
+from .console import (
+    EVIDENCE_DIR,
+    EvidenceOption,
+    RunArgument,
+    find_run,
+    grid,
+    print_table,
+    refuse,
+    say,
+    say_json,
+    writable,
+)
 from .palette import VERDICT_WORD
 from .results import read_results
 from .words import shortened
@@ -55,9 +64,9 @@ def coverage(
     except UsageError as error:
         refuse(error)
     if as_json:
-        typer.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+        say_json(found.as_json())
         return
-    typer.echo(f"{VERDICT_WORD[found.verdict]}: {found.sentence}")
+    say(f"{VERDICT_WORD[found.verdict]}: {found.sentence}")
     table = grid("failure", "recovered by", "data", "last proof", "state", "controls")
     for cell in found.cells:
         table.add_row(
@@ -71,14 +80,14 @@ def coverage(
     if found.cells:
         print_table(table)
     for gap in found.declared:
-        typer.echo(f"gap, declared until {gap.until}{' (over)' if gap.overdue else ''}: {gap.what}: {gap.why}")
+        say(f"gap, declared until {gap.until}{' (over)' if gap.overdue else ''}: {gap.what}: {gap.why}")
     for gap in found.found:
-        typer.echo(f"gap, undeclared: {gap.what}: {gap.why}")
+        say(f"gap, undeclared: {gap.what}: {gap.why}")
     if found.unrehearsed:
-        typer.echo(f"not rehearsed here: {len(found.unrehearsed)} further failures that this harness can cause")
+        say(f"not rehearsed here: {len(found.unrehearsed)} further failures that this harness can cause")
     for told in found.set_aside:
-        typer.echo(f"set aside: {told}")
-    typer.echo(f"written: {target}")
+        say(f"set aside: {told}")
+    say(f"written: {target}")
 
 
 def maturity(evidence_dir: EvidenceOption = None, plan: PlanOption = None, as_json: JsonOption = False) -> None:
@@ -88,9 +97,9 @@ def maturity(evidence_dir: EvidenceOption = None, plan: PlanOption = None, as_js
     except UsageError as error:
         refuse(error)
     if as_json:
-        typer.echo(json.dumps([area.as_json() for area in found.maturity], indent=2, ensure_ascii=False))
+        say_json([area.as_json() for area in found.maturity])
         return
-    typer.echo(f"{VERDICT_WORD[found.verdict]}: {found.sentence}")
+    say(f"{VERDICT_WORD[found.verdict]}: {found.sentence}")
     table = grid("area", "level", "next", "found")
     for area in found.maturity:
         step = area.next
@@ -120,7 +129,7 @@ def controls(
     except UsageError as error:
         refuse(error)
     missed = f"; missed an objective: {', '.join(programme.missed)}" if programme.missed else ""
-    typer.echo(f"{VERDICT_WORD[programme.verdict]}: the newest runs of {len(programme.held)} drills{missed}")
+    say(f"{VERDICT_WORD[programme.verdict]}: the newest runs of {len(programme.held)} drills{missed}")
     table = grid("framework", "control", "supported by", "in part by", "missing for the best of them")
     for each in chosen:
         for control, found in summary(each, programme):
@@ -135,12 +144,12 @@ def controls(
             )
     print_table(table)
     for text in unknown_controls(programme.held):
-        typer.echo(f"named by a drill, not in the catalogue: {text}")
-    typer.echo("Support is not compliance: whether a control is satisfied is for an auditor to say.")
+        say(f"named by a drill, not in the catalogue: {text}")
+    say("Support is not compliance: whether a control is satisfied is for an auditor to say.")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         for each in chosen:
-            typer.echo(f"written: {write_auditor(each, programme, datetime.now(UTC), out / f'{each.id}.html')}")
+            say(f"written: {write_auditor(each, programme, datetime.now(UTC), out / f'{each.id}.html')}")
 
 
 def oscal(
@@ -158,8 +167,8 @@ def oscal(
         target = write_oscal(run_dir, writable(out or evidence / f"oscal-{run_dir.name}.json"))
     except UsageError as error:
         refuse(error)
-    typer.echo(read_results(run_dir, evidence).first_line)
-    typer.echo(f"written: {target}")
+    say(read_results(run_dir, evidence).first_line)
+    say(f"written: {target}")
 
 
 def _vouched(directory: Path) -> "Evidence":
@@ -169,7 +178,7 @@ def _vouched(directory: Path) -> "Evidence":
     found = read_evidence(directory)
     counted = found.vouched(directory)
     for problem in counted.contradictions[len(found.contradictions) :]:
-        typer.echo(one_line(f"not counted: {problem.path.name}: {problem.found}"), err=True)
+        say((f"not counted: {problem.path.name}: {problem.found}"), err=True)
     return counted
 
 

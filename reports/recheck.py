@@ -43,7 +43,7 @@ class Recheck:
 
 def recheck_run(run_dir: Path, into: Recheck) -> None:
     """Judge every record of one run again; one that cannot be judged is a difference, as it proves nothing."""
-    for folder in sorted(entry for entry in run_dir.iterdir() if entry.is_dir()):
+    for folder in sorted(entry for entry in run_dir.iterdir() if entry.is_dir() and not entry.is_symlink()):
         path, history = folder / "record.json", folder / "history.jsonl"
         if path.is_file():
             into.judged += 1

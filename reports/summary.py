@@ -20,7 +20,7 @@ from .changes import left_out_of
 from .palette import VERDICT_SIGN
 from .results import Result, Results, read_results
 from .view import Problem, Step
-from .words import NOT_MEASURED, seconds
+from .words import NOT_MEASURED, line, seconds
 
 LIMIT = 900 * 1024
 """The most bytes that a summary may have: GitHub takes 1 MiB."""
@@ -97,8 +97,7 @@ def escaped(text: object) -> str:
 
 
 def _line(text: object) -> str:
-    line = " ".join(str(text).split())
-    return line if len(line) <= _TEXT else f"{line[:_TEXT]}…"
+    return " ".join(line(text, _TEXT).split())
 
 
 def _code(text: str) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from drills import twins
+from drills.screen import Grid
 from drills.verdicts import Verdict
 
 from .cells import point_beside_objective, time_beside_objective
@@ -17,7 +17,7 @@ from .headline import counted
 from .palette import VERDICT_SIGN, VERDICT_WORD
 from .results import Results, read_results
 from .view import View
-from .words import NOT_MEASURED
+from .words import NOT_MEASURED, line
 
 _STYLE = {
     Verdict.MET: "bold blue",
@@ -52,27 +52,27 @@ def closing_table(
         legacy_windows=False,
     )
     summary = results.headline
-    console.print(Text(summary.line, style=_STYLE[summary.verdict]))
+    console.print(Text(line(summary.line), style=_STYLE[summary.verdict]))
     if summary.remark:
-        console.print(summary.remark)
+        console.print(line(summary.remark))
     if views:
         console.print(_table(views, terminal=terminal, with_twins=results.with_twins))
     for series in results.repeated:
-        console.print(f"repeats: {series.words}", soft_wrap=True)
+        console.print(line(f"repeats: {series.words}"), soft_wrap=True)
     if any(series.caution for series in results.repeated):
         console.print(results.repeated[0].caution)
     counted = ", ".join(f"{number} {standing}" for standing, number in results.standings().items())
     if counted:
-        console.print(f"standing: {counted}{_gaps(results)}")
+        console.print(line(f"standing: {counted}{_gaps(results)}"))
     for worse in results.worse:
-        console.print(f"worse than usual: {worse}", soft_wrap=True)
+        console.print(line(f"worse than usual: {worse}"), soft_wrap=True)
     for problem in problems:
-        console.print(f"unreadable: {problem.path}: {problem.found}")
-    console.print(f"evidence: {run_dir}", soft_wrap=True)
+        console.print(line(f"unreadable: {problem.path}: {problem.found}"))
+    console.print(line(f"evidence: {run_dir}"), soft_wrap=True)
     report = run_dir / "report.html"
     if report.is_file():
-        console.print(f"report:   {report}", soft_wrap=True)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+        console.print(line(f"report:   {report}"), soft_wrap=True)
+    return "\n".join(each.rstrip() for each in out.getvalue().splitlines()) + "\n"
 
 
 def _gaps(results: Results) -> str:
@@ -80,8 +80,8 @@ def _gaps(results: Results) -> str:
     return f" ({gaps} fields that nobody supplied; `drills validate` names them)" if gaps else ""
 
 
-def _table(views: Sequence[View], *, terminal: bool, with_twins: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, header_style="bold")
+def _table(views: Sequence[View], *, terminal: bool, with_twins: bool) -> Grid:
+    table = Grid(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("scenario", overflow="fold")
     table.add_column("verdict", no_wrap=True)
     table.add_column("RTA / RTO")

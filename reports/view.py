@@ -391,9 +391,9 @@ def read_run(run_dir: Path) -> tuple[list[View], list[Problem]]:
     """
     views: list[View] = []
     problems: list[Problem] = []
-    for folder in sorted(entry for entry in run_dir.iterdir() if entry.is_dir()):
+    for folder in sorted(entry for entry in run_dir.iterdir() if entry.is_dir() and not entry.is_symlink()):
         path = folder / "record.json"
-        if path.is_file():
+        if path.is_file() or path.is_symlink():
             seen = read_record(path, run_dir.name)
             if isinstance(seen, View):
                 views.append(seen)
@@ -403,6 +403,12 @@ def read_run(run_dir: Path) -> tuple[list[View], list[Problem]]:
             problems.append(Problem(path, "no record beside the history: the drill was cut off before it was judged"))
     views.sort(key=lambda view: (view.text("started_utc"), view.drill))
     return views, problems
+
+
+def records_of(run_dir: Path) -> list[Path]:
+    """Find the records of one run, in the order of their folders; links are not followed."""
+    found = sorted(run_dir.glob("*/record.json"))
+    return [path for path in found if not path.parent.is_symlink() and not path.is_symlink()]
 
 
 def instant(text: object) -> datetime | None:
