@@ -12,13 +12,14 @@ DRILL_ARGS ?=
 # Where `make readers` keeps the readers that it shows the outputs to.
 READERS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pytest-drills/readers
 
-.PHONY: help drill drill-all nightly test readers bench matrix setup times clean
+.PHONY: help drill drill-all nightly test truth readers bench matrix setup times clean
 
 help:
 	@echo "make drill      hold the founding drills on real kind clusters; evidence/ gets the results"
 	@echo "make drill-all  hold every drill, the slow ones too"
 	@echo "make test       lint, types, unit, plugin and packaging tests, then real drills and their sabotaged twins;"
 	@echo "                with DRILLS_CHANGED_SINCE=COMMIT also the drills that changes since then concern"
+	@echo "make truth      judge 20,000 histories of a service whose truth is known, which takes a quarter of an hour"
 	@echo "make readers    show a run's outputs to their real readers: Allure, promtool, veraPDF, vnu, axe and others"
 	@echo "make matrix     the plugin's tests with pytest 8.4, 9.0 and 9, and beside the plugins that many have; for the night"
 	@echo "make nightly    real drills that take too long for make test: Kubernetes and Velero as people use them"
@@ -43,6 +44,10 @@ test: times setup
 	@$(STAGE) "images" $(BIN)/drills images get
 	@$(STAGE) "real drills" $(BIN)/pytest tests/e2e
 	@$(STAGE)
+
+# `make test` judges 1,500 of them.
+truth: setup
+	@$(STAGE) "verdicts against the model" env DRILLS_HISTORIES=20000 $(BIN)/pytest -q tests/unit/test_truth.py
 
 # In a job of its own: what it installs is as large as the rest, and the outputs change more rarely than the drills.
 readers: setup

@@ -136,6 +136,8 @@ def recheck(runs: RunsArgument = "all", evidence_dir: EvidenceOption = None) -> 
     for each in sorted(found.differences, key=lambda each: (each.run, each.drill, each.field != "verdict")):
         table.add_row(each.run, each.drill, each.field, each.recorded, each.today)
     print_table(table)
+    for verdict in found.changed:
+        typer.echo(str(verdict))
     changed = len({(each.run, each.drill) for each in found.differences})
     say(f"{found.judged} records judged again, {changed} {'differs' if changed == 1 else 'differ'}")
     raise typer.Exit(1)

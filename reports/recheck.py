@@ -32,11 +32,26 @@ class Difference:
     today: str
 
 
+@dataclass(frozen=True)
+class Changed:
+    """A verdict that today's code does not give any more, and why; `run` and `drill` are folders."""
+
+    run: str
+    drill: str
+    recorded: str
+    today: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.run}/{self.drill}: {self.recorded} is {self.today} today: {self.why}"
+
+
 @dataclass
 class Recheck:
-    """What judging again found: records judged, differences, and drills that were never judged."""
+    """What judging again found: records judged, verdicts that changed, differences, and drills never judged."""
 
     judged: int = 0
+    changed: list[Changed] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     cut_off: list[Path] = field(default_factory=list)
 
@@ -47,7 +62,10 @@ def recheck_run(run_dir: Path, into: Recheck) -> None:
         path, history = folder / "record.json", folder / "history.jsonl"
         if path.is_file():
             into.judged += 1
-            into.differences += [Difference(run_dir.name, folder.name, *found) for found in _recheck(path, history)]
+            for name, recorded, today, why in _recheck(path, history):
+                into.differences.append(Difference(run_dir.name, folder.name, name, recorded, today))
+                if name == "verdict":
+                    into.changed.append(Changed(run_dir.name, folder.name, _bare(recorded), _bare(today), why))
         elif history.is_file():
             into.cut_off.append(folder)
     into.differences += _of_repeats(run_dir)
@@ -62,23 +80,29 @@ def _of_repeats(run_dir: Path) -> Iterator[Difference]:
                     yield Difference(run_dir.name, view.place.parent.name, *found)
 
 
-def _recheck(path: Path, history: Path) -> Iterator[tuple[str, str, str]]:
+def _bare(value: str) -> str:
+    return value.strip('"')
+
+
+def _recheck(path: Path, history: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Give each field that differs, as (field, recorded, today, today's reason for its verdict)."""
     try:
         record = load(path)
     except UsageError as problem:
-        yield "record", clean(problem), "cannot be judged"
+        yield "record", clean(problem), "cannot be judged", ""
         return
     try:
         again = rejudge(record, History.load(history))
     except UsageError as problem:
-        yield "history", str(record["verdict"]), clean(problem)
+        yield "history", str(record["verdict"]), clean(problem), ""
         return
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as problem:
         # Events that today's code cannot read although each by itself is well formed.
         said = f"an event lacks {problem}" if isinstance(problem, KeyError) else f"{type(problem).__name__} {problem}"
-        yield "history", str(record["verdict"]), f"cannot be judged: {line(said, 200)}"
+        yield "history", str(record["verdict"]), f"cannot be judged: {line(said, 200)}", ""
         return
-    yield from differences(record, again)
+    for found in differences(record, again):
+        yield *found, clean(again["why"])
 
 
 def differences(recorded: object, today: object, name: str = "") -> Iterator[tuple[str, str, str]]:

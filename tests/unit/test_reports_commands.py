@@ -136,6 +136,9 @@ def test_recheck_finds_a_flattered_verdict(evidence):
     assert '"MET"' in row
     assert '"MISSED"' in row
     assert "1 differs" in result.output
+    changed = f"{only_run(evidence).name}/{MISSED.name}: MET is MISSED today: "
+    told = next(line for line in result.output.splitlines() if line.startswith(changed))
+    assert "over the RTO of" in told
 
 
 def test_recheck_finds_an_edited_history(evidence):
