@@ -102,8 +102,8 @@ def worlds(draw):
     if draw(st.booleans()) and "deletes" not in more:
         more["deletes"] = ((draw(st.sampled_from([1.7, 2.8, end + 0.9])), draw(tenths(1, 5))),)
     finished = max([FAULT + 1.0, *(until for _, until in dark + shut if until < 90), *(act[0] for act in acts)])
-    rto = draw(st.sampled_from([None, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0]))
-    rpo = draw(st.sampled_from([None, 0.0, 0.5, 1.0, 2.0, 4.0, 10.0]))
+    rto = draw(st.sampled_from([None, 0.5, 2.0, 3.0, 4.0, 6.0, 9.0]))
+    rpo = draw(st.sampled_from([None, 0.0, 1.0, 2.0, 4.0, 10.0, 30.0]))
     mtd = None if rto is None else draw(st.sampled_from([None, rto, rto + 2]))
     if rto is None and rpo is None:
         rto = 4.0
@@ -112,9 +112,9 @@ def worlds(draw):
     world = World(
         dark=dark, shut=shut, acts=tuple(acts), backup=backup,
         procedure_ends=finished - draw(st.sampled_from([0, 0.5])),
-        patience_s=max(9.0, finished - FAULT + 4.0, (rto or 0.0) + 5.0),
-        check_ok=draw(st.sampled_from([None, None, True, False])), heals_at_end=draw(st.booleans()),
-        blind=draw(st.sampled_from([None, None, None, (FAULT + 0.4, FAULT + 1.0), (FAULT + 0.4, FAULT + 2.2)])),
+        patience_s=max(9.0, finished - FAULT + 4.0),
+        check_ok=draw(st.sampled_from([None, None, True, True, True, False])), heals_at_end=draw(st.booleans()),
+        blind=draw(st.sampled_from([None, None, None, None, None, None, (FAULT + 0.4, FAULT + 1.0), (FAULT + 0.4, FAULT + 2.2)])),
         phase_r=draw(tenths(0, 24)) / 100, phase_w=draw(tenths(0, 29)) / 100, **more,
     )  # fmt: skip
     return kind, world, Objective(*(None if one is None else timedelta(seconds=one) for one in (rto, rpo, mtd)))
