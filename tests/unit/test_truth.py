@@ -114,7 +114,7 @@ def worlds(draw):
         procedure_ends=finished - draw(st.sampled_from([0, 0.5])),
         patience_s=max(9.0, finished - FAULT + 4.0),
         check_ok=draw(st.sampled_from([None, None, True, True, True, False])), heals_at_end=draw(st.booleans()),
-        blind=draw(st.sampled_from([None, None, None, None, None, None, (FAULT + 0.4, FAULT + 1.0), (FAULT + 0.4, FAULT + 2.2)])),
+        blind=draw(st.sampled_from([*[None] * 6, (FAULT + 0.4, FAULT + 1.0), (FAULT + 0.4, FAULT + 2.2)])),
         phase_r=draw(tenths(0, 24)) / 100, phase_w=draw(tenths(0, 29)) / 100, **more,
     )  # fmt: skip
     return kind, world, Objective(*(None if one is None else timedelta(seconds=one) for one in (rto, rpo, mtd)))
