@@ -164,6 +164,23 @@ def test_it_cleans_up_first_and_last_and_uploads_whatever_happened(workflow):
     assert kept["with"]["path"] == restored["with"]["path"]
 
 
+def test_what_scenarios_need_is_there_before_they_run(workflow):
+    ran = [step.get("run", "") for step in steps(workflow)]
+    order = ['install "$DRILLS_SOURCE"', "--requirement requirements.txt", "docker build --tag", "drills run"]
+    places = [next(at for at, script in enumerate(ran) if sought in script) for sought in order]
+    assert places == sorted(places)
+    assert workflow["env"]["OWN_IMAGE"]
+
+
+def test_gitlab_builds_the_image_before_and_installs_what_scenarios_need():
+    pipeline = yaml.safe_load(GITLAB.read_text(encoding="utf-8"))
+    built = pipeline["own image"]
+    assert {"job": "own image", "artifacts": True, "optional": True} in pipeline["drills"]["needs"]
+    assert built["artifacts"]["paths"] == ["build/own.tar"]
+    assert any("docker-archive:build/own.tar" in line for line in built["script"])
+    assert any("requirements.txt" in line for line in pipeline["drills"]["before_script"])
+
+
 def test_gitlab_holds_the_same():
     pipeline = yaml.safe_load(GITLAB.read_text(encoding="utf-8"))
     job = pipeline["drills"]
@@ -193,6 +210,8 @@ def test_they_install_this_version_and_run_commands_that_exist(path):
 
     text = path.read_text(encoding="utf-8")
     assert f'DRILLS_VERSION: "{VERSION}"' in text
+    assert f"pytest_drills-{VERSION}-py3" in text
+    assert not re.search(r"pip install.*pytest-drills", text), "no package index has it"
     for package in (fixtures_commands, reports_commands):
         package.register(app)
     group = typer.main.get_command(app)
