@@ -96,7 +96,7 @@ def test_axe_finds_a_skipped_heading_and_a_missing_main(reader, tmp_path):
     wrong.parent.mkdir()
     wrong.write_text(
         '<!DOCTYPE html><html lang="en"><head><title>t</title></head><body><h1>a</h1><h3>b</h3>'
-        '<p style="color:#ccc;background:#fff">c</p>' + "<p>d</p>" * 9 + "</body></html>"
+        '<p style="color:#ccc;background:#fff">too faint to read</p>' + "<p>d</p>" * 9 + "</body></html>"
     )
     found = " ".join(violations(chromium, axe, wrong, tmp_path))
     for rule in ("heading-order", "landmark-one-main", "color-contrast"):
