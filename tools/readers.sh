@@ -52,7 +52,7 @@ try axe from_npm axe axe-core@4.14.1
 
 # junit-10.xsd of the Jenkins xUnit plugin is in no package of its own; pytest's source brings it along for its own tests.
 schemas() {
-    "$root/.venv/bin/pip" download --disable-pip-version-check --no-deps --no-binary :all: --no-build-isolation \
+    "$root/.venv/bin/pip" download --disable-pip-version-check --no-deps --no-binary :all: \
         --dest "$cache/junit" pytest==9.0.2
     tar -xzf "$cache/junit/pytest-9.0.2.tar.gz" -C "$cache/junit" --strip-components 3 pytest-9.0.2/testing/example_scripts/junit-10.xsd
 }

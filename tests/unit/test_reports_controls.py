@@ -20,7 +20,7 @@ from drills.record import write_atomically
 from .samples import COMPLETE, Story, write_run
 from .test_reports_coverage import sign
 
-SHORT = {"steady_s": 4.0, "bad_until_s": 3.0, "after_s": 4.0, "fault": "namespace deleted"}
+SHORT = {"steady_s": 4.0, "bad_until_s": 3.0, "after_s": 4.0, "backup_before_s": 1.0, "fault": "namespace deleted"}
 FULL = Story(**SHORT, extra=COMPLETE, controls=("NIST CP-9", "SOC2 A1.3"))
 MISSED = Story(**SHORT, name="etcd_quorum_loss", rto_s=2.0, extra=COMPLETE, controls=("NIST CP-10",))
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
@@ -224,7 +224,7 @@ def test_sabotaged_drills_and_those_that_proved_nothing_support_nothing(tmp_path
 
 
 def test_a_control_that_a_drill_names_without_concerning_it_is_not_supported(tmp_path):
-    write_run(tmp_path, Story(**SHORT, backup_before_s=None, controls=("NIST CP-9",)))
+    write_run(tmp_path, Story(**{**SHORT, "backup_before_s": None}, controls=("NIST CP-9",)))
     found = finding(control("nist-800-53", "CP-9"), held_in(tmp_path))
     assert (found.support, found.declared) == (Support.PARTLY, True)
     assert "backup.kind" in found.missing
