@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from drills import runs
+from drills import chain, runs, vouching
 from drills.clock import parse_stamp, stamp
 from drills.errors import UsageError
 from drills.objectives import parse_duration
@@ -104,6 +104,8 @@ class Choice:
 def look_back(evidence: Path, drills: Iterable[str], until: datetime) -> dict[str, Past]:
     """Read what earlier runs tell of these drills.
 
+    Of runs that nobody vouches for (`drills.vouching`) nothing counts, of a run its first END entry.
+
     Args:
         evidence: the evidence directory; one that is not there yet tells nothing.
         drills: their names.
@@ -112,7 +114,12 @@ def look_back(evidence: Path, drills: Iterable[str], until: datetime) -> dict[st
     """
     log = evidence / runs.LOG
     found = dict.fromkeys(drills, Past())
-    for entry in reversed(runs.entries(log) if log.is_file() else []):
+    entries = runs.entries(log) if log.is_file() else []
+    # Whoever can write there can add a run; what nobody vouches for would put off a drill that was not proven.
+    doubtful = vouching.unvouched(evidence)
+    for entry in reversed(list(chain.first(entries, "end").values())):
+        if str(entry.get("run")) in doubtful:
+            continue
         ended = _ended(entry)
         if ended is None or ended > until:
             continue

@@ -14,7 +14,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
 
-from drills import chain, checkpoint, keys, parsing, runs, schema, seal, signoff, timestamps
+from drills import chain, checkpoint, claims, keys, parsing, runs, schema, seal, signoff, timestamps
 from drills.checkpoint import Checkpoint
 from drills.errors import NotGenuine, UsageError
 from drills.keys import PublicKeys
@@ -85,16 +85,20 @@ def _check_pack(run_dir: Path, trusted: Sequence[PublicKeys], authority: Path | 
     remarks: list[str] = []
     verdict, signer, run = Verdict.INCONCLUSIVE, None, run_dir.name
     try:
-        manifest = (run_dir / seal.MANIFEST).read_bytes()
+        manifest = parsing.read_bytes(run_dir / seal.MANIFEST)
         about = _manifest(manifest)
         run, verdict = about["run"], Verdict(about["verdict"])
         signer = _signer(run_dir, trusted)
         problems = list(_file_problems(run_dir, about))
         if run != run_dir.name and _RUN_ID.fullmatch(run_dir.name):
             problems.append(f"the directory {run_dir.name} holds the run {run}")
+        problems += claims.pack_problems(run_dir, about)
         digest = hashlib.sha256(manifest).hexdigest()
         checks: list[Callable[[], None]] = [
-            *(lambda name=name: _check_statement(run_dir, name, digest, signer) for name in seal.PREDICATES),
+            *(
+                lambda name=name: problems.extend(_statement_problems(run_dir, name, about, digest, signer))
+                for name in seal.PREDICATES
+            ),
             lambda: _check_log_part(run_dir, about["run"], digest, signer),
             lambda: remarks.extend(_check_time_stamp(run_dir, signer, authority)),
         ]
@@ -227,8 +231,18 @@ def _file_problems(run_dir: Path, about: Mapping[str, Any]) -> Iterator[str]:
         yield f"added: {name}"
 
 
-def _check_statement(run_dir: Path, name: str, digest: str, signer: PublicKeys) -> None:
-    """Check one signed statement and its Sigstore bundle, both in the one form that they are written in."""
+def _statement_problems(
+    run_dir: Path, name: str, about: Mapping[str, Any], digest: str, signer: PublicKeys
+) -> list[str]:
+    """Check one signed statement and its Sigstore bundle, both in the one form that they are written in.
+
+    Returns:
+        Where it says something else than the run's own files.
+
+    Raises:
+        NotGenuine: it is not what was signed.
+
+    """
     envelope_file, bundle_file = run_dir / f"{name}.dsse.json", run_dir / f"{name}.sigstore.json"
     text = _read(envelope_file).decode(errors="replace")
     try:
@@ -240,7 +254,7 @@ def _check_statement(run_dir: Path, name: str, digest: str, signer: PublicKeys) 
             raise NotGenuine(f"changed: {envelope_file.name} is no envelope as pytest-drills writes it")
         Envelope.from_dict(data).verify([SSlibKey.from_crypto(signer.run, keyid=keyid)], 1)
         statement = parsing.loads(b64decode(payload))
-        subject, kind = statement["subject"], statement["predicateType"]
+        subject, kind, predicate = statement["subject"], statement["predicateType"], statement["predicate"]
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise NotGenuine(f"changed: {envelope_file.name} is no envelope as pytest-drills writes it") from error
     except VerificationError as error:
@@ -249,6 +263,7 @@ def _check_statement(run_dir: Path, name: str, digest: str, signer: PublicKeys) 
         raise NotGenuine(f"changed: {seal.MANIFEST} is not the one that {envelope_file.name} is about")
     if _read(bundle_file) != (seal.bundle_text(text, signer.run_hint) + "\n").encode():
         raise NotGenuine(f"changed: {bundle_file.name} does not say what {envelope_file.name} says")
+    return list(claims.statement_problems(run_dir, name, about, predicate))
 
 
 def _check_log_part(run_dir: Path, run: str, digest: str, signer: PublicKeys) -> None:
@@ -304,6 +319,7 @@ def _log_problems(run_dir: Path, run: str, entries: Sequence[Mapping[str, Any]])
         if entry is not None and entry != sealed:
             yield f"changed: {seal.ENTRY} is not the first seal of this run in the log"
     yield from _end_problems(run_dir, ended or {}, _line(manifest or b"", '"redacted":'))
+    yield from claims.end_problems(run_dir, ended or {})
 
 
 def _end_problems(run_dir: Path, ended: Mapping[str, Any], redacted: str) -> Iterator[str]:
@@ -363,9 +379,14 @@ def _checkpoint_problems(evidence: Path, signers: Sequence[PublicKeys], older: I
     for path in [*beside, *older]:
         name = f"{checkpoint.DIRECTORY}/{path.name}" if path in beside else str(path)
         try:
-            content = path.read_bytes()
+            content = parsing.read_bytes(path)
         except OSError as error:
-            raise UsageError(f"--checkpoint: found {path} ({error.strerror}), accepted: a SIZE.note") from error
+            if path in beside:
+                problems.append(f"{name}: {error.strerror or error}")
+                continue
+            raise UsageError(
+                f"--checkpoint: found {path} ({error.strerror or error}), accepted: a SIZE.note"
+            ) from error
         try:
             made, signer = checkpoint.verify(content, signers, name)
             good.append((name, made))
@@ -405,6 +426,6 @@ def _keys_beside(evidence: Path) -> list[PublicKeys]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return parsing.read_bytes(path)
     except OSError as error:
         raise NotGenuine(f"missing: {path.name}") from error

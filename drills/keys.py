@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
+from drills import parsing
 from drills.errors import EnvironmentFailed, UsageError
 from drills.record import write_atomically
 
@@ -278,7 +279,7 @@ def _closed_to_others(place: Path) -> None:
 
 def _read(path: Path, accepted: str, parse: Callable[[bytes], T]) -> T:
     try:
-        return parse(path.read_bytes())
+        return parse(parsing.read_bytes(path))
     except FileNotFoundError as error:
         raise UsageError(f"keys: found no {path}, accepted: {accepted}; `drills keys make` makes it") from error
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -6,6 +6,7 @@ other code, and whoever judges it again must not pass it with less proof than th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -74,6 +75,41 @@ def unfinished(history: Source) -> str:
     last = events[-1] if events else None
     at = "" if last is None else f"; its last event is {last.fields.get('name', last.kind)!r} at {last.t:g} s"
     return f"the history does not end with `ended`, so it was cut off, and what is missing may be what failed{at}"
+
+
+def holes(history: Source) -> str:
+    """Say what shows that events are missing, or cannot be true; empty if nothing does.
+
+    A disk that lost a block, or whoever copied a part, leaves whole lines: what they told of is missed by what others
+    say of it.
+    """
+    if len(events_of(history, "opened")) > 1:
+        return "the history has a second event `opened`: it holds events of another one"
+    taken = Counter(str(event.fields["probe"]) for event in events_of(history, "reading"))
+    for probe in taken.keys() - set(marks.probe_names(history)):
+        return f"the history has readings of {probe!r} and not its event `probe`: what it said of itself is missing"
+    for event in events_of(history, "probe_ended"):
+        ended, said = str(event.fields["probe"]), event.fields.get("taken")
+        if said is not None and said != taken[ended]:
+            return f"the history has {taken[ended]} readings of {ended!r}, which took {said}: some are missing"
+    for event in events_of(history, "reading"):
+        if event.fields["answered"] < event.fields["sent"]:
+            return f"a reading of {event.fields['probe']!r} was answered before it was sent, at {event.t:g} s"
+    return _unwritten(history)
+
+
+def _unwritten(history: Source) -> str:
+    """Say which write has an outcome and no event of its own."""
+    written = {(e.fields["ledger"], e.fields["seq"]) for e in events_of(history, "write")}
+    for kind in ("receipt", "refused", "deleted"):
+        for event in events_of(history, kind):
+            if (event.fields["ledger"], event.fields["seq"]) not in written:
+                return f"the history has a {kind} of row {event.fields['seq']} and not its event `write`: it is missing"
+    names = {name for name, _ in written}
+    for event in events_of(history, "read_back"):
+        if event.fields["ledger"] not in names and event.fields["rows"]:
+            return f"ledger {event.fields['ledger']!r} was read back with rows, and the writes of it are missing"
+    return ""
 
 
 def writes_unproven(history: Source) -> str:

@@ -106,9 +106,13 @@ def _interval(value: object) -> timedelta:
     if value == "continuous":
         return timedelta(0)
     try:
-        return _duration(value.removeprefix("every ") if isinstance(value, str) else value)
+        length = _duration(value.removeprefix("every ") if isinstance(value, str) else value)
     except ValueError as error:
         raise ValueError(f"{error}, or continuous") from error
+    if not length:
+        # To many tools 0 is never: it must not promise what a stream of changes does.
+        raise ValueError("expected continuous for a stream of changes, or more than 0")
+    return length
 
 
 def _frequency(value: object) -> timedelta:
@@ -263,7 +267,9 @@ def _cron_field(text: str, name: str, low: int, high: int, words: Sequence[str])
         span, slash, step = part.partition("/")
         first, dash, last = span.partition("-")
         begin = low if span in ("*", "?") else number(first)
-        end = high if span in ("*", "?") or (slash and not dash) else number(last if dash else first)
+        # Sunday is 0 and 7: a step goes on to one of them only, as robfig/cron counts, so that 1/2 has no Sunday.
+        open_end = 6 if high == 7 and begin < high else high
+        end = high if span in ("*", "?") else open_end if slash and not dash else number(last if dash else first)
         if begin > end or (slash and not re.fullmatch("[1-9][0-9]?", step)):
             raise ValueError(f"{accepted}; {part!r} is none")
         found |= set(range(begin, end + 1, int(step or 1)))

@@ -275,7 +275,7 @@ def _refuse_unsettled(run_dir: Path, records: Iterable[str], decision: str) -> N
                 f"--decision: found accepted for a run that never ended by {log}, accepted: rejected, noted"
             )
         return
-    vouched = {*ends[-1].get("records", {}).items(), *_sealed(run_dir, logged)}
+    vouched = {*ends[0].get("records", {}).items(), *_sealed(run_dir, logged)}
     for path in records:
         if (path, _sha256((run_dir / path).read_bytes())) not in vouched:
             raise UsageError(f"{run_dir / path}: found changed since its run ended, accepted: as {log} has its digest")

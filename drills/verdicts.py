@@ -332,7 +332,12 @@ def _open(history: Source, objective: Objective, achieved: Achieved, *, running:
             "the oldest write that is missing is the first one of its ledger, so the recovery point is not known: "
             f"{_at_least(achieved)}; begin the ledger earlier"
         )
-    return stakes.unwatched(history) or order.writes_unproven(history) or ("" if running else order.unfinished(history))
+    return (
+        order.holes(history)
+        or stakes.unwatched(history)
+        or order.writes_unproven(history)
+        or ("" if running else order.unfinished(history))
+    )
 
 
 def _at_least(achieved: Achieved) -> str:

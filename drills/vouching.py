@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from drills import chain, runs
+from drills import chain, parsing, runs
 from drills.errors import DrillError
 
 
@@ -50,7 +50,7 @@ def unvouched(evidence: Path) -> dict[str, str]:
 
 def _is_as_sealed(run_dir: Path, seal: Mapping[str, Any]) -> bool:
     try:
-        manifest = (run_dir / "manifest.json").read_bytes()
+        manifest = parsing.read_bytes(run_dir / "manifest.json")
     except OSError:
         return False
     return hashlib.sha256(manifest).hexdigest() == seal.get("manifest_sha256")
@@ -65,7 +65,7 @@ def _covered(evidence: Path, lines: list[bytes]) -> int:
     for note in reversed(checkpoint.notes(evidence)):
         for trusted in (own, evidence / checkpoint.DIRECTORY):  # evidence that came from others has their keys
             try:
-                made, _ = checkpoint.verify(note.read_bytes(), [keys.PublicKeys.load(trusted)], note.name)
+                made, _ = checkpoint.verify(parsing.read_bytes(note), [keys.PublicKeys.load(trusted)], note.name)
             except (DrillError, OSError):
                 continue
             if not checkpoint.differences(lines, [(note.name, made)]):

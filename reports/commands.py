@@ -1,7 +1,8 @@
 """The sub-commands `drills report`, `drills trend` and `drills recheck`.
 
 Exit codes: 0 done (for recheck: nothing differs), 1 recheck found a difference, 2 bad input, 3 a report could not be
-written. What a past run achieved does not change them: a missed run's report that could be written was written.
+written or a run not be read. What a past run achieved does not change them: a missed run's report that could be written
+was written.
 """
 
 import shutil
@@ -120,17 +121,27 @@ def forget(
 
 
 def recheck(runs: RunsArgument = "all", evidence_dir: EvidenceOption = None) -> None:
-    """Judge stored histories again with today's code; exit 1 when a verdict or a record differs."""
+    """Judge stored histories again with today's code.
+
+    Exit code 1 when a verdict or a record differs, 3 when a run cannot be read.
+    """
     found = Recheck()
     try:
         for run_dir in _runs(runs, evidence_dir):
-            recheck_run(run_dir, found)
+            try:
+                recheck_run(run_dir, found)
+            except OSError as error:  # of one run, which says nothing of the others
+                found.unreadable.append(f"{error.filename or run_dir}: {error.strerror or error}")
     except UsageError as error:
         refuse(error)
+    for problem in found.unreadable:
+        say(f"Error: {problem}: cannot be read, so it was not judged again", err=True)
     for folder in found.cut_off:
         say(f"never judged: {folder} has a history and no record, so its run was cut off")
     if not found.differences:
         say(f"{found.judged} {'record' if found.judged == 1 else 'records'} judged again, no difference")
+        if found.unreadable:
+            raise typer.Exit(3)
         return
     table = grid("run", "drill", "field", "recorded", "today")
     for each in sorted(found.differences, key=lambda each: (each.run, each.drill, each.field != "verdict")):

@@ -48,12 +48,13 @@ class Changed:
 
 @dataclass
 class Recheck:
-    """What judging again found: records judged, verdicts that changed, differences, and drills never judged."""
+    """What judging again found: records judged, verdicts that changed, differences, unreadable runs."""
 
     judged: int = 0
     changed: list[Changed] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     cut_off: list[Path] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
 
 
 def recheck_run(run_dir: Path, into: Recheck) -> None:

@@ -154,6 +154,64 @@ check_statement() { # $1 is run or recovery, $2 the type of its predicate
         bad "changed: $1.sigstore.json does not say what $envelope says"
 }
 
+verdicts_of() { # the drills and their verdicts by the run.json in this directory, one a line
+    [ ! -f run.json ] || sed -n '/^  "verdicts": {$/,/^  }/s/^    "\(.*\)": "\([A-Z]*\)",\{0,1\}$/\1 \2/p' run.json
+}
+
+figures() { # fields of $1 that are figures, one a line, from pieces of JSON one a line
+    sed -n 's/^ *\("[a-z_]*"\): \{0,1\}\(-\{0,1\}[0-9a-z][0-9a-z.+-]*\),\{0,1\}$/\1:\2/p' "$1"
+}
+
+check_claims() { # the verdicts and figures that were signed are those of run.json and the records
+    verdicts_of >"$work/verdicts"
+    summed=INCONCLUSIVE
+    for verdict in MET ENVIRONMENT INCONCLUSIVE MISSED; do # the worst last
+        ! grep -q " $verdict\$" "$work/verdicts" || summed=$verdict
+    done
+    said=$(sed -n '4s/^"verdict":"\([A-Z]*\)",$/\1/p' manifest.json)
+    [ "$said" = "$summed" ] || bad "changed: manifest.json says $said, and the drills of run.json are $summed together"
+    [ -f "$work/run" ] && [ -f "$work/recovery" ] || return
+    grep -Fq "\"run\":\"$run_id\",\"started_utc\":" "$work/recovery" &&
+        grep -q "\"verdict\":\"$said\"},\"predicateType\":" "$work/recovery" ||
+        bad 'changed: recovery.dsse.json does not say of the run what manifest.json does'
+    sed 's/.*"predicate":{"drills":\[//;s/{"achieved":/\
+&/g' "$work/recovery" >"$work/pieces"
+    sed -n 's/^{"achieved":.*"drill":"\([^"]*\)",.*"standing":"[A-Z-]*","verdict":"\([A-Z]*\)"}.*/\1 \2/p' "$work/pieces" >"$work/said"
+    grep -Fxv -f "$work/verdicts" "$work/said" >"$work/differ"
+    grep -Fxv -f "$work/said" "$work/verdicts" >>"$work/differ"
+    [ ! -s "$work/differ" ] || bad 'changed: recovery.dsse.json does not have the verdicts of run.json'
+    result=$(sed -n 's/.*"predicate":{"configuration":.*"result":"\([A-Z]*\)","warnedTests":.*/\1/p' "$work/run")
+    [ "$result" = FAILED ] || [ "$summed" = MET ] || bad "changed: run.dsse.json says $result, and the run is $summed"
+    good=$(sed -n 's/.*"passedTests":\(\[[^]]*\]\),.*"warnedTests":\(\[[^]]*\]\)},"predicateType".*/\1\2/p' "$work/run")
+    while IFS=' ' read -r drill verdict; do
+        case $verdict:$good in
+        MET:*) ;;
+        *"\"$drill\""*) bad "changed: run.dsse.json has $drill among those that passed, and it is $verdict" ;;
+        esac
+        [ -f "$drill/record.json" ] || continue
+        grep -Fxq "  \"verdict\": \"$verdict\"," "$drill/record.json" || ! grep -q '^  "verdict": "' "$drill/record.json" ||
+            bad "changed: $drill/record.json does not say $verdict, as run.json does"
+        for part in achieved objective; do
+            word=achieved
+            [ "$part" = achieved ] || word=promised
+            sed -n "/^  \"$part\": {\$/,/^  }/p" "$drill/record.json" >"$work/part"
+            figures "$work/part" >"$work/figures"
+            grep -F "\"drill\":\"$drill\"," "$work/pieces" >"$work/piece"
+            [ "$part" = achieved ] || sed 's/.*,"drill":"[^"]*",//' "$work/piece" >"$work/objective"
+            [ "$part" = objective ] || sed 's/,"controls":\[.*//' "$work/piece" >"$work/achieved"
+            ! grep -Eq "^(\{\"achieved\"|\"objective\"):null" "$work/$part" || continue # sealed without its record
+            [ "$part" = achieved ] || sed 's/,"sabotage":.*//' "$work/objective" >"$work/piece"
+            [ "$part" = objective ] || cat "$work/achieved" >"$work/piece"
+            sed 's/[{},]/\
+/g' "$work/piece" >"$work/part"
+            figures "$work/part" >"$work/signed"
+            grep -Fxv -f "$work/figures" "$work/signed" >"$work/differ"
+            grep -Fxv -f "$work/signed" "$work/figures" >>"$work/differ"
+            [ ! -s "$work/differ" ] || bad "changed: recovery.dsse.json does not have what $drill/record.json says was ${word}"
+        done
+    done <"$work/verdicts"
+}
+
 signed_by_checkpoint_key() { # $1.sig is a signature of $1, in the very form that ssh-keygen writes
     sed '1d;$d' "$1.sig" | sed -n 'H;${x;s/\n//g;p;}' >"$work/armour"
     decode "$(cat "$work/armour")" "$work/blob" || return 1
@@ -281,8 +339,10 @@ check_run() { # the run in this directory, by what is in it
     esac
     check_form
     check_files
+    rm -f "$work/run" "$work/recovery"
     check_statement run https://in-toto.io/attestation/test-result/v0.1
     check_statement recovery https://pytest-drills.dev/recovery-objectives/v1
+    check_claims
     check_proof
     check_time
     check_keys
@@ -471,6 +531,17 @@ check_end() { # run.json and the records of run $1 are those that its end in the
     done <"$work/named"
     sed -n "${at}p" "$log" | sed -n 's/.*"verdicts": {"\([^}]*\)"}.*/\1/p' | sed 's/", "/\
 /g' >"$work/named"
+    sed 's/": "/ /' "$work/named" | sed 's/^"//;s/"$//' >"$work/ended"
+    if [ -f run.json ]; then
+        verdicts_of >"$work/verdicts"
+        grep -Fxv -f "$work/ended" "$work/verdicts" >"$work/differ"
+        grep -Fxv -f "$work/verdicts" "$work/ended" >>"$work/differ"
+        [ ! -s "$work/differ" ] || bad "changed: run.json does not have the verdicts of the log's entry of its end"
+    fi
+    for name in */record.json; do
+        [ ! -f "$name" ] || sed -n "${at}p" "$log" | sed -n 's/.*"records": {"\([^}]*\)"}.*/"\1"/p' | grep -Fq "\"$name\": \"" ||
+            bad "added: $name is not in the log's entry of its end"
+    done
     while IFS= read -r line; do
         name=${line%'": "'*}/record.json
         [ ! -f "$name" ] || grep -Fxq "  \"verdict\": \"${line##*'": "'}\"," "$name" ||

@@ -8,6 +8,7 @@ says. docs/verify.md has this table: `python -m tests.attacks docs/verify.md` wr
 import hashlib
 import json
 import shutil
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -672,3 +673,80 @@ def _(scene):
     scene.evidence.mkdir()
     for _ in range(3):
         seal.seal(one_more(scene, SHORT), scene.evidence, seal.Options(keys=scene.team))
+
+
+# --- what is signed of an honest run ---
+
+CLAIMS = "run.json and the records"
+
+
+@attack(
+    "seals a missed run by a manifest that says MET", CLAIMS,
+    "says MET, and the drills of run.json are MISSED together", key=True,
+)  # fmt: skip
+def _(scene):
+    _another_manifest(scene, lambda old: old.replace(b'"verdict":"MISSED"', b'"verdict":"MET"'))
+
+
+@attack(
+    "edits the verdict in run.json alone before the first seal, and calls it redacted",
+    END,
+    "run.json does not have the verdicts of the log's entry of its end",
+    key=True,
+)
+def _(scene):
+    run = one_more(scene, MISSED)
+    about = json.loads((run / "run.json").read_text())
+    about |= {"verdicts": {LATE: "MET"}, "more": "[redacted]"}
+    (run / "run.json").write_text(json.dumps(about, indent=2) + "\n")
+    seal.seal(run, scene.evidence, seal.Options(keys=scene.team), ["run.json"])
+
+
+@attack(
+    "adds a drill that was met between a run's end and its seal",
+    END,
+    "added: namespace_deletion/record.json is not in the log's entry of its end",
+    key=True,
+)
+def _(scene):
+    run = one_more(scene, MISSED)
+    shutil.copytree(scene.met / "namespace_deletion", run / "namespace_deletion")
+    seal.seal(run, scene.evidence, seal.Options(keys=scene.team))
+
+
+def _another_statement(scene, name, change):
+    missed = scene.missed
+    signed = json.loads(b64decode(json.loads((missed / f"{name}.dsse.json").read_text())["payload"]))
+    digest = hashlib.sha256((missed / "manifest.json").read_bytes()).hexdigest()
+    predicate = signed["predicate"]
+    change(predicate)
+    seal._sign_statement(missed, name, predicate, digest, keys.load(scene.team))
+
+
+@attack(
+    "signs a test result in which the missed drill passed", CLAIMS,
+    "run.dsse.json does not say of late what the run does",
+    "run.dsse.json says PASSED, and the run is MISSED", key=True,
+)  # fmt: skip
+def _(scene):
+    _another_statement(
+        scene, "run", lambda said: said.update(result="PASSED", passedTests=[LATE], warnedTests=[], failedTests=[])
+    )
+
+
+@attack(
+    "signs what was achieved with another figure", CLAIMS,
+    "recovery.dsse.json does not say of late, achieved,",
+    "recovery.dsse.json does not have what late/record.json says was achieved", key=True,
+)  # fmt: skip
+def _(scene):
+    _another_statement(scene, "recovery", lambda said: said["drills"][0]["achieved"].update(rta_s=0.5))
+
+
+@attack(
+    "signs a promise that the drill kept", CLAIMS,
+    "recovery.dsse.json does not say of late, objective,",
+    "recovery.dsse.json does not have what late/record.json says was promised", key=True,
+)  # fmt: skip
+def _(scene):
+    _another_statement(scene, "recovery", lambda said: said["drills"][0]["objective"].update(rto_s=60.0))

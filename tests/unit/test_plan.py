@@ -655,3 +655,15 @@ drills:
     expected = None if worst_s is None else {"worst_s": worst_s, "backups": [*entry.backup]}
     assert entry.planned_point() == expected
     assert entry.disposable == ("cache", "shop/thumbnails")
+
+
+@pytest.mark.parametrize("text", ["0", "0s", "every 0 h"])
+def test_every_zero_is_not_continuous(text):
+    with pytest.raises(ValueError, match="expected continuous for a stream of changes, or more than 0"):
+        plan._interval(text)
+    assert plan._interval("continuous") == timedelta(0)
+
+
+@pytest.mark.parametrize(("cron", "days"), [("0 0 * * 1/2", 3), ("0 0 * * 1-7/2", 2), ("0 0 * * 5/1", 6)])
+def test_a_step_over_weekdays_has_no_second_sunday(cron, days):
+    assert plan._schedule(cron).longest_gap == timedelta(days=days)

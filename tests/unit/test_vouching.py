@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from drills.reports.frame import read_evidence
 
-from drills import keys, runs
+from drills import budget, keys, runs
 from drills.plan_commands import held_drills
 from drills.vouching import unvouched
 
@@ -118,3 +119,51 @@ def test_a_full_disk_is_one_line(evidence, tmp_path):
     assert "sign-offs.jsonl: cannot be written: File too large" in done.stderr
     assert not list(evidence.glob("*/sign-offs.jsonl"))
     assert runs.verify(evidence / runs.LOG) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root reads every directory")
+def test_one_run_that_cannot_be_read_hides_no_other_from_recheck(evidence):
+    run, other = (write_run(evidence, SHORT) for _ in range(2))
+    record = other / SHORT.name / "record.json"
+    record.write_text(record.read_text().replace('"verdict": "MET"', '"verdict": "MISSED"'))
+    run.chmod(0)
+    plain = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    program = [*plain, str(Path(sys.executable).with_name("drills")), "recheck", "--evidence-dir", str(evidence)]
+    try:
+        differs = subprocess.run(program, capture_output=True, text=True, check=False)
+        shutil.rmtree(other)
+        whole = subprocess.run(program, capture_output=True, text=True, check=False)
+    finally:
+        run.chmod(0o755)
+    line = f"Error: {run}: Permission denied: cannot be read, so it was not judged again\n"
+    assert (differs.returncode, differs.stderr) == (1, line)
+    assert "2 records judged again, 1 differs" in differs.stdout
+    assert (whole.returncode, whole.stderr) == (3, line)
+    assert "1 record judged again, no difference" in whole.stdout
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "run.dsse.json", "seal/run.pub.pem", "../checkpoints/3.note"])
+def test_a_named_pipe_is_not_waited_for(evidence, name):
+    (sealed,) = held(evidence)
+    path = evidence / sealed / name
+    path.unlink()
+    os.mkfifo(path)
+    for command in (["verify", evidence], ["verify", evidence / sealed], ["trend", "--evidence-dir", evidence]):
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("drills")), *map(str, command)],
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr
+        if command[1] == evidence and command[0] == "verify":
+            assert done.returncode in (1, 2), done
+
+
+def test_the_order_of_a_budget_is_that_of_runs_that_somebody_vouches_for(evidence):
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+    before = budget.look_back(evidence, [SHORT.name], later)
+    assert before[SHORT.name].proven is not None
+    write_run(evidence, SHORT)
+    assert budget.look_back(evidence, [SHORT.name], later) == before
+    (sealed,) = held(evidence)
+    (evidence / sealed / "manifest.json").write_text("{}")
+    assert budget.look_back(evidence, [SHORT.name], later)[SHORT.name].proven is None
