@@ -21,6 +21,7 @@ from drills.errors import UsageError
 MARK = b"[redacted]"
 SHORTEST = 6
 SHORTEST_NUMBER = 12
+_KEY_MATERIAL = re.compile(r"(?<!\S)[A-Za-z0-9+/=_-]{24,}(?!\S)")
 _MARGIN = 65_536  # characters beyond a cut that are cleaned with the rest: a secret at the cut is recognised whole
 _CONTROL = {"\b": b"b", "\f": b"f", "\n": b"n", "\r": b"r", "\t": b"t"}
 
@@ -48,7 +49,7 @@ class Secrets:
         with self._lock:
             if secret in self._known:
                 return
-            self._known.add(secret)
+            self._known |= {secret, *_lines(secret)}
             # The longest first: what holds another secret must not be left half readable.
             self._literal = tuple(
                 sorted({known.encode("utf-8", "surrogatepass") for known in self._known}, key=len)[::-1]
@@ -113,6 +114,14 @@ def keep_secret(secret: str) -> str:
     """
     SECRETS.register(secret)
     return secret
+
+
+def _lines(secret: str) -> list[str]:
+    """Give what is secret by itself in a text of several lines, as each line of a key in PEM is; a log may have one.
+
+    Words that any manifest has, as a kubeconfig does, are none.
+    """
+    return _KEY_MATERIAL.findall(secret) if "\n" in secret else []
 
 
 @cache
