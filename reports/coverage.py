@@ -116,6 +116,7 @@ class Coverage:
         plan: what is known of the plan, in words.
         unrehearsed: the failures that this harness can cause and no drill did: a catalogue to choose from, and no gaps.
         set_aside: the drills whose runs are left out, each with its last verdict and the reason.
+        has_plan: whether there was a plan to hold the drills against.
 
     """
 
@@ -128,6 +129,7 @@ class Coverage:
     plan: str
     unrehearsed: tuple[str, ...] = ()
     set_aside: tuple[str, ...] = ()
+    has_plan: bool = False
 
     @property
     def sentence(self) -> str:
@@ -228,6 +230,7 @@ def coverage(evidence: Evidence, evidence_dir: Path, as_of: datetime, plan: Plan
         f"plan {plan.version} ({plan.path.name})" if plan else "no plan: a proof is taken to last a quarter",
         tuple(_unrehearsed(cells, declared)),
         tuple(evidence.set_aside),
+        plan is not None,
     )
 
 

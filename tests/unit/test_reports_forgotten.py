@@ -86,3 +86,14 @@ def test_a_team_that_drills_one_failure_has_no_gap_for_each_fault_of_the_harness
     assert "gap" not in found.sentence
     assert len(found.unrehearsed) > 10
     assert "Not rehearsed here" in render_coverage(found)
+
+
+def test_a_page_without_gaps_claims_nothing_that_its_table_denies(tmp_path):
+    """Two drills cause one failure: one met its objectives, the other one missed them."""
+    write_run(tmp_path, replace(MET, fault="namespace deleted"), replace(MISSED, fault="namespace deleted"))
+    found = coverage(read_evidence(tmp_path), tmp_path, datetime(2026, 12, 1, tzinfo=UTC))
+    assert found.found == ()
+    page = render_coverage(found)
+    assert "in time" not in page
+    assert "None beyond what the first table marks as missed, stale or never proven." in page
+    assert "Without a plan, drills that ought to run are not known." in page
