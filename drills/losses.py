@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from drills import marks, recovery
 from drills.ledger import GENESIS
-from drills.marks import Source, events_of, us
+from drills.marks import Source, events_of, remembered, us
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class RecoveryPoint:
     stopped_s: float
 
 
+@remembered
 def losses(history: Source, ledger: str | None = None) -> Losses:
     """Tell what became of the acknowledged writes of one ledger, or of all of them together.
 
@@ -167,6 +168,7 @@ def _offered_at(history: Source) -> float | None:
     return min((t for t in taken if issued is not None and t <= issued), default=None)
 
 
+@remembered
 def _of_ledger(history: Source, ledger: str) -> Losses:
     written = {e.fields["seq"]: e.fields["digest"] for e in events_of(history, "write", ledger)}
     read_back = marks.read_back(history, ledger)

@@ -2,17 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from drills.history import Event, History
 
-Source: TypeAlias = History | Sequence[Event]
-"""A history, or the events of one."""
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Indexed:
+    """A history as it is now, its events by kind, and what was measured of it already: measures ask each other a lot.
+
+    Args:
+        history: what is looked at; what is recorded in it afterwards is not seen.
+
+    """
+
+    def __init__(self, history: History | Sequence[Event]) -> None:
+        self.events: list[Event] = history.events() if isinstance(history, History) else list(history)
+        self.measured: dict[tuple[object, ...], Any] = {}
+        self._kinds: dict[str, list[Event]] = {}
+        self._ledgers: dict[tuple[str, str], list[Event]] = {}
+        for event in self.events:
+            self._kinds.setdefault(event.kind, []).append(event)
+
+    def of(self, kind: str, ledger: str | None) -> list[Event]:
+        """Give the events of one kind, of one ledger if it is given."""
+        found = self._kinds.get(kind, [])
+        if ledger is None:
+            return found
+        key = (kind, ledger)
+        if key not in self._ledgers:
+            self._ledgers[key] = [event for event in found if event.fields.get("ledger") == ledger]
+        return self._ledgers[key]
+
+
+Source: TypeAlias = History | Sequence[Event] | Indexed
+"""A history, the events of one, or one whose measures are remembered."""
+
+
+def indexed(history: Source) -> Indexed:
+    """Look at a history once for all measures; what is looked at already stays as it is."""
+    return history if isinstance(history, Indexed) else Indexed(history)
+
+
+def remembered(measure: Callable[Concatenate[Source, P], T]) -> Callable[Concatenate[Source, P], T]:
+    """Make a measure that computes once what it is asked of one `Indexed` history, and always of any other.
+
+    What it returns is handed out again: nobody may change it.
+    """
+
+    @functools.wraps(measure)
+    def asked(history: Source, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if not isinstance(history, Indexed):
+            return measure(history, *args, **kwargs)
+        key = (measure.__qualname__, measure.__module__, args, tuple(sorted(kwargs.items())))
+        if key not in history.measured:
+            history.measured[key] = measure(history, *args, **kwargs)
+        found: T = history.measured[key]
+        return found
+
+    return asked
 
 
 def events_of(history: Source, kind: str, ledger: str | None = None) -> list[Event]:
     """Give the events of one kind, in the order they were recorded; of one ledger if it is given."""
+    if isinstance(history, Indexed):
+        return history.of(kind, ledger)
     if isinstance(history, History):
         found: Iterable[Event] = history.events(kind)
     else:
@@ -22,7 +80,7 @@ def events_of(history: Source, kind: str, ledger: str | None = None) -> list[Eve
 
 def all_events(history: Source) -> list[Event]:
     """Give all events in the order they were recorded."""
-    return history.events() if isinstance(history, History) else list(history)
+    return indexed(history).events
 
 
 def us(seconds: float) -> float:

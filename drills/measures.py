@@ -25,6 +25,7 @@ from drills.marks import (
     measured_until,
     phase_at,
     probe_names,
+    remembered,
     us,
 )
 from drills.recovery import (
@@ -231,6 +232,7 @@ def waterfall(history: Source) -> list[Bar]:
     return bars
 
 
+@remembered
 def probe_qualities(history: Source) -> list[ProbeQuality]:
     """How well each probe sampled."""
     return [_quality(history, event) for event in events_of(history, "probe")]

@@ -20,6 +20,7 @@ from drills import measures, parsing, schema, texts
 from drills.clock import Clock, SystemClock, stamp
 from drills.errors import UsageError
 from drills.history import History
+from drills.marks import indexed
 from drills.measures import Losses
 from drills.objectives import Objective, parse_duration
 from drills.redaction import SECRETS
@@ -177,26 +178,27 @@ def _objective(objective: Objective) -> dict[str, Any]:
 def _measured(
     history: History, objective: Objective, failure: Failure | None, known: Mapping[str, Any]
 ) -> dict[str, Any]:
-    judgement = judge(history, objective, failure)
+    seen = indexed(history)
+    judgement = judge(seen, objective, failure)
     events = history.events()
-    step = measures.wall_step(history)
+    step = measures.wall_step(seen)
     return {
-        "kind": measures.kind(history),
+        "kind": measures.kind(seen),
         "fault": _fault(history),
         "procedure": _procedure(history),
         "backup": _backup(history),
         "achieved": _achieved(judgement.achieved),
-        "detection": asdict(found) if (found := measures.detection(history)) else None,
+        "detection": asdict(found) if (found := measures.detection(seen)) else None,
         "losses": _losses(judgement.achieved.losses),
-        "phases": [asdict(phase) for phase in measures.phases(history)],
-        "waterfall": [asdict(bar) for bar in measures.waterfall(history)],
+        "phases": [asdict(phase) for phase in measures.phases(seen)],
+        "waterfall": [asdict(bar) for bar in measures.waterfall(seen)],
         "outages": {
-            name: [asdict(outage) for outage in measures.outages(history, name, measures.issued_at(history))]
-            for name in measures.probe_names(history)
+            name: [asdict(outage) for outage in measures.outages(seen, name, measures.issued_at(seen))]
+            for name in measures.probe_names(seen)
         },
         "checks": [dict(event.fields) for event in history.events("check")],
-        "probe": asdict(quality) if (quality := measures.probe_quality(history)) else None,
-        "probes": [asdict(quality) for quality in measures.probe_qualities(history)],
+        "probe": asdict(quality) if (quality := measures.probe_quality(seen)) else None,
+        "probes": [asdict(quality) for quality in measures.probe_qualities(seen)],
         "clock": {"stepped": step > 0, "wall_step_s": step},
         "notes": _told(history, "note", known.get("notes")),
         "caveats": _told(history, "caveat", known.get("caveats")),

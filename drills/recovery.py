@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from drills import marks
-from drills.marks import Source, events_of, us
+from drills.marks import Source, events_of, remembered, us
 
 LASTING_RECEIPTS = 5
 """How many writes in a row, acknowledged and none refused between them, show that writes are taken."""
@@ -65,6 +65,7 @@ class RecoveryTime:
         return RecoveryTime(max(self.rta_s, other.rta_s), max(self.low_s, other.low_s), max(self.high_s, other.high_s))
 
 
+@remembered
 def readings(history: Source, probe: str) -> list[Reading]:
     """Give the readings of one probe in the order they were sent; an `ok` that is not true is a bad reading."""
     found = [
@@ -131,6 +132,7 @@ def recovery_time(history: Source, until: float | None = None) -> RecoveryTime |
     return None if writes is None else answers.later(writes)
 
 
+@remembered
 def answers_back(history: Source, until: float | None = None) -> RecoveryTime | None:
     """How long it took until users got answers for good: the first answer of the run of good readings that lasted.
 
@@ -159,6 +161,7 @@ def answers_back(history: Source, until: float | None = None) -> RecoveryTime | 
     )
 
 
+@remembered
 def writes_back(history: Source, ledger: str | None = None, until: float | None = None) -> RecoveryTime | None:
     """How long it took until writes were acknowledged for good again, by the ledger that took longest.
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from drills import measures, order, stakes
 from drills.failures import Failure
-from drills.marks import events_of
+from drills.marks import events_of, indexed
 from drills.measures import Bounds, Losses, RecoveryPoint, RecoveryTime, Source
 from drills.objectives import Objective
 from drills.redaction import kept
@@ -96,6 +96,7 @@ class Judgement:
 
 def measure(history: Source) -> Achieved:
     """All that is measured for a verdict; no time from a fault to anything where the damage was never proven."""
+    history = indexed(history)
     proven = measures.is_damage_proven(history)
     return Achieved(
         recovery=measures.recovery_time(history) if proven else None,
@@ -124,6 +125,7 @@ def judge(
     """
     if isinstance(failure, BaseException):
         failure = Failure.of(failure)
+    history = indexed(history)
     failure = failure or failure_in(history)
     achieved = measure(history)
     early = failure if failure and measures.phase_at(history, "stable") is None else None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drills import measures
+from drills import marks, measures
 from drills.clock import FakeClock
 from drills.history import Event, History
 
@@ -609,3 +609,24 @@ def test_the_largest_wall_step_is_told():
     script.event("clock", 1.0, wall_step_s=-3600.0)
     script.event("clock", 2.0, wall_step_s=2.0)
     assert measures.wall_step(script.history) == 3600.0
+
+
+def test_what_is_remembered_of_a_history_is_what_is_measured_of_it():
+    script = told(lost=3)
+    seen = marks.indexed(script.history)
+    for measure in (
+        measures.recovery_time,
+        measures.answers_back,
+        measures.writes_back,
+        measures.losses,
+        measures.point,
+        measures.downtime,
+        measures.probe_qualities,
+        measures.waterfall,
+    ):
+        assert measure(seen) == measure(script.history) == measure(script.history.events()) == measure(seen)
+    assert measures.losses(seen, "orders") == measures.losses(script.history, "orders")
+    assert measures.losses(seen, "no such") != measures.losses(seen, "orders")
+    assert measures.answers_back(seen, until=12.0) is None, "asked otherwise, it is computed again"
+    script.read_back(19.7, [])
+    assert measures.losses(script.history) != measures.losses(seen), "a live history goes on, what was seen does not"
