@@ -655,12 +655,11 @@ class Drill:
 
     def _issue(self, fault: Fault) -> None:
         skipped = self.leaves_out("fault")
+        claims = sorted(fault.claims)  # which may have to be asked for, and that is no part of the recovery
         # Before the injection, not after it: the RTA may be over-stated by what injecting takes, never under-stated.
         at = self.history.clock.now()
         self._issued_t = self.history.seconds(at.monotonic)
-        self._record_fault(
-            fault, "issued", at=at, left_out=skipped, claims=sorted(fault.claims), disposable=self._disposable
-        )
+        self._record_fault(fault, "issued", at=at, left_out=skipped, claims=claims, disposable=self._disposable)
         self.phase("disrupted", at=at)
         if not skipped:
             fault.inject()

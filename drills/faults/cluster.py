@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 from drills.errors import UsageError
@@ -55,6 +56,15 @@ class ClusterDeleted(Fault):
         self._parts = cluster.parts()
         if not self._parts or not cluster.kube.ready():
             raise UsageError(f"{self.name}, {cluster.name!r}: found none that runs, accepted: a running cluster")
+
+    @cached_property
+    def claims(self) -> Sequence[str]:  # type: ignore[override] # can be written like the attribute; asked late
+        """Every claim of the cluster that has a volume, asked of its API while it answers; raises KubeError."""
+        return sorted(
+            f"{claim['metadata']['namespace']}/{claim['metadata']['name']}"
+            for claim in self._cluster.kube.list("PersistentVolumeClaim")
+            if (claim.get("status") or {}).get("phase") == "Bound"
+        )
 
     def inject(self) -> None:
         """Delete the cluster without grace."""

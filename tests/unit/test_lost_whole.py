@@ -74,6 +74,19 @@ def test_what_is_gone_already_cannot_be_lost(thing, make):
         make(thing)
 
 
+@pytest.mark.parametrize("make", [cluster_deleted, host_lost])
+def test_the_volumes_of_all_namespaces_go_with_it(thing, make):
+    def claim(namespace, name, phase):
+        return {"metadata": {"namespace": namespace, "name": name}, "status": {"phase": phase}}
+
+    bound, pending = claim("shop", "data", "Bound"), claim("shop", "waits", "Pending")
+    thing.list = lambda kind: [bound, claim("mail", "box", "Bound"), pending] if kind == "PersistentVolumeClaim" else []
+    fault = make(thing)
+    assert fault.claims == ["mail/box", "shop/data"]
+    thing.list = lambda kind: []
+    assert fault.claims == ["mail/box", "shop/data"], "as they were when the fault was issued"
+
+
 class Small(Fault):
     def __init__(self, name, radius=BlastRadius.POD):
         self.name, self.target, self.blast_radius = name, f"target of {name}", radius
