@@ -17,6 +17,8 @@ from drills.kube import Kube, gone
 from drills.procedures.velero import Backup, Velero
 
 _GONE_WITHIN_S = 120.0
+_PACKS = ("p", "q")
+"""How the names of packs begin: of data, and of metadata."""
 
 
 class Packs:
@@ -49,7 +51,11 @@ class Packs:
         Raises:
             EnvironmentFailed: there is none.
         """
-        sizes = {key: len(self._read(self._store, key)) for key in self._of(self._store, namespace) if "/p" in key}
+        sizes = {
+            key: len(self._read(self._store, key))
+            for key in self._of(self._store, namespace)
+            if key.rpartition("/")[2].startswith("p")
+        }
         if not sizes:
             raise EnvironmentFailed(f"the store has no pack of {namespace}'s files")
         lost = max(sizes, key=lambda key: (sizes[key], key))
@@ -93,11 +99,11 @@ class Packs:
             ProcedureFailed: something is there and has another content than in the copy: nobody can say which is right.
         """
         where = f"{self._prefix}/kopia/{namespace}/"
-        command = f"rclone copy --immutable copy:{self._copy.bucket}/{where} store:{self._store.bucket}/{where}"
+        command = f"rclone copy --immutable --include '[pq]*' copy:{self._copy.bucket}/{where} store:{self._store.bucket}/{where}"
         with self._drill.step("compare the store with its copy, and put back what is missing", command):
             there, kept = (self._digests(one, namespace) for one in (self._store, self._copy))
             missing = sorted(kept.keys() - there.keys())
-            other = sorted(key for key in kept.keys() & there.keys() if kept[key] != there[key] and "/p" in key)
+            other = sorted(key for key in kept.keys() & there.keys() if kept[key] != there[key])
             self._drill.check("the pack that was lost is named", missing == [lost], lost, ", ".join(missing) or "none")
             if other:
                 raise ProcedureFailed(f"the content of {', '.join(other)} is another one than in the copy")
@@ -107,7 +113,12 @@ class Packs:
                     self._store.client().put_object(Bucket=self._store.bucket, Key=key, Body=content)
 
     def _digests(self, store: ListedBucket, namespace: str) -> dict[str, str]:
-        return {key: hashlib.sha256(self._read(store, key)).hexdigest() for key in self._of(store, namespace)}
+        return {
+            key: hashlib.sha256(self._read(store, key)).hexdigest()
+            for key in self._of(store, namespace)
+            # Marks of sessions (s) and indexes (x) are deleted in due course, and are no loss.
+            if key.rpartition("/")[2].startswith(_PACKS)
+        }
 
     def _of(self, store: ListedBucket, namespace: str) -> list[str]:
         return store.keys(f"{self._prefix}/kopia/{namespace}/")

@@ -257,14 +257,16 @@ class Whole:
 
 def test_the_largest_pack_is_lost_named_and_put_back_alone(make, service):  # noqa: F811 - fixtures
     drill = make()
-    store, copy = Store(p1=b"x" * 9, p2=b"y", q1=b"z" * 99), Store(p1=b"x" * 9, p2=b"y", q1=b"z" * 99)
+    store = Store(p1=b"x" * 9, p2=b"y", q1=b"z" * 99)
+    copy = Store(p1=b"x" * 9, p2=b"y", q1=b"z" * 99, s1=b"a session that has ended", xn0=b"an index that was compacted")
     packs = Packs(drill, None, Whole(), store, copy, "c")
     lost = packs.lose_one("shop")
     assert lost == "c/kopia/shop/p1"
     store.objects["c/kopia/shop/p9"] = b"newer"
-    store.objects["c/kopia/shop/q1"] = b"written anew"  # what is no pack may change
+    copy.objects["c/kopia/shop/_log"], store.objects["c/kopia/shop/_log"] = b"older", b"no pack, and may change"
     packs.put_back("shop", lost)
     assert store.objects["c/kopia/shop/p1"] == b"x" * 9
+    assert {"c/kopia/shop/s1", "c/kopia/shop/xn0"}.isdisjoint(store.objects), "what was deleted in due course stays so"
     assert [event.fields["ok"] for event in drill.history.events("check")] == [True]
 
 
