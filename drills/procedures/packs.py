@@ -99,7 +99,8 @@ class Packs:
             ProcedureFailed: something is there and has another content than in the copy: nobody can say which is right.
         """
         where = f"{self._prefix}/kopia/{namespace}/"
-        command = f"rclone copy --immutable --include '[pq]*' copy:{self._copy.bucket}/{where} store:{self._store.bucket}/{where}"
+        between = f"copy:{self._copy.bucket}/{where} store:{self._store.bucket}/{where}"
+        command = f"rclone copy --immutable --include '[pq]*' {between}"
         with self._drill.step("compare the store with its copy, and put back what is missing", command):
             there, kept = (self._digests(one, namespace) for one in (self._store, self._copy))
             missing = sorted(kept.keys() - there.keys())
