@@ -10,7 +10,7 @@ from drills.errors import UsageError
 from .samples import Story, write_run
 
 FIRST = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
-MET = Story(name="volume_lost", began=FIRST, steady_s=4.0, bad_until_s=3.0, after_s=4.0)
+MET = Story(name="volume_lost", began=FIRST, steady_s=6.0, bad_until_s=3.0, after_s=4.0)
 MISSED = dataclasses.replace(MET, bad_until_s=None)
 WITHOUT_FAULT = dataclasses.replace(MET, issued=False, proved=False, sabotage=("fault",))
 WITHOUT_PROCEDURE = dataclasses.replace(MISSED, sabotage=("procedure",))
