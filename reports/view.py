@@ -362,9 +362,9 @@ class View:
         From its phases, which the monotonic clock timed; the UTC stamps are the fallback, for they move with the wall
         clock.
         """
-        phases = self.phases
-        if len(phases) > 1:
-            return phases[-1].t_s - phases[0].t_s
+        begun = [t_s for raw in _objects(self.record.get("phases")) if (t_s := _number(raw.get("t_s"))) is not None]
+        if len(begun) > 1:
+            return max(begun) - min(begun)
         return max(0.0, self.held_s or 0.0)
 
 
@@ -425,24 +425,28 @@ def instant(text: object) -> datetime | None:
 
 def _dig(value: object, keys: Iterable[str]) -> Any:  # noqa: ANN401 - JSON holds anything; the callers above narrow it
     for key in keys:
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):  # the first is quick, and nearly always so
             return None
         value = value.get(key)
     return value
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is not float and type(value) is not int:  # a bool is no number
         return None
     return float(value) if math.isfinite(value) else None
 
 
 def _objects(value: object, most: int | None = _MOST) -> list[Mapping[str, Any]]:
-    return [item for item in value[:most] if isinstance(item, Mapping)] if isinstance(value, list) else []
+    if not isinstance(value, list):
+        return []
+    return [item for item in value[:most] if type(item) is dict or isinstance(item, Mapping)]
 
 
 def _said(value: object) -> str:
     """Give a text of a record as reports may hold it: no control characters, and not endless."""
+    if isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST:
+        return value  # as nearly all are: nothing in it has to be cleaned
     text = value if isinstance(value, str) else str(value)
     return clean(bounded(whole(text), _LONGEST))
 
@@ -460,8 +464,9 @@ def _mapping_of_texts(value: object) -> dict[str, str]:
 def _check_range(part: str, figures: object) -> None:
     """Refuse a record whose figures no calendar holds: what is computed from them would fail far from here."""
     for name, value in figures.items() if isinstance(figures, Mapping) else ():
-        inner = value if isinstance(value, Mapping) else {"": value}
-        for key, number in inner.items():
-            if isinstance(number, int | float) and not -_LARGEST <= number <= _LARGEST:
-                where = f"{part}.{name}.{key}" if key else f"{part}.{name}"
-                raise RecordError(f"{where}: invalid value {bounded(repr(number), 40)}: expected at most {_LARGEST:g}")
+        if type(value) is float or type(value) is int:
+            if abs(value) > _LARGEST:  # which NaN, that is no figure, is not
+                shown = bounded(repr(value), 40)
+                raise RecordError(f"{part}.{name}: invalid value {shown}: expected at most {_LARGEST:g}")
+        elif type(value) is dict:
+            _check_range(f"{part}.{name}", value)
