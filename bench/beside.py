@@ -102,7 +102,7 @@ def make(evidence: Path, runs: int, drills: int) -> None:
     """Make the records; what a power cut would take along matters to nobody here."""
     from bench import many_records
 
-    os.fsync = lambda _: None
+    os.fsync = lambda fd: None
     rng = random.Random(7)  # noqa: S311 - figures that wander, no secret
     models = [many_records.model(number) for number in range(drills)]
     evidence.mkdir(parents=True)
