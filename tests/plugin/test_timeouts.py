@@ -40,7 +40,8 @@ NEVER = "\ndef return_never(service):\n    type(service).up = property(lambda s:
 def test_a_time_limit_by_signal_cuts_a_drill_off(session_of, place):
     session = session_of(
         NEVER + OUTAGE.format(**{**PLAIN, **PLACES[place]}) + MET.format(name="next"),
-        *("--timeout=2", "--timeout-method=signal", "--drill-recovered-within=30s"),
+        # Long enough on a crowded machine too, for the next drill to end and this one to come to where it stops.
+        *("--timeout=6", "--timeout-method=signal", "--drill-recovered-within=30s"),
         own_process=True,
     )
     assert session.code == 3
