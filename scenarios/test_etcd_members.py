@@ -80,7 +80,7 @@ def test_members_of_different_snapshots_are_replaced_from_one(drill, cluster, re
     """Somebody restores each etcd member from its own node's snapshot: all are healthy, and answer differently."""
     web.open(replicas=2)
     register.enter(30)
-    others = [etcd_members.take(node) for node in cluster.nodes[1:3]]
+    others = [etcd_members.take_on(node) for node in cluster.nodes[1:3]]
     register.enter(20)
     newest = etcd_members.take()
     mixed = [one.path for one in (newest, *others)]

@@ -119,7 +119,7 @@ class EtcdSnapshots:
             revision=snapshot.revision,
             keys=snapshot.keys,
             bytes=status["totalSize"],
-            alarms=alarms,
+            alarms=", ".join(alarms) or "none",
         )
         return snapshot
 

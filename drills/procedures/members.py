@@ -37,9 +37,13 @@ class EtcdMembers:
         self._nodes = nodes
         self._said = ""
 
-    def take(self, node: OpenNode | None = None) -> Snapshot:
-        """Take a snapshot on a control plane, the first one by default; see EtcdSnapshots.take."""
-        return self._first().take() if node is None else EtcdSnapshots(self._drill, self._kube, node).take()
+    def take(self) -> Snapshot:
+        """Take a snapshot on the first control plane; see EtcdSnapshots.take."""
+        return self._first().take()
+
+    def take_on(self, node: OpenNode) -> Snapshot:
+        """Take a snapshot on one of the control planes; see EtcdSnapshots.take."""
+        return EtcdSnapshots(self._drill, self._kube, node).take()
 
     def replace(self, lost: OpenNode) -> None:
         """Replace the one member that was lost, while the others go on.

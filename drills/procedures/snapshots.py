@@ -79,7 +79,7 @@ class SnapshotJob:
         name, facts = self._newest()
         self._drill.backup(
             "etcd-snapshot", name, taken, sha256=facts["sha256"], revision=facts["revision"], keys=facts["totalKey"],
-            bytes=facts["totalSize"], job=done.job, alarms=facts.get("alarms") or [],
+            bytes=facts["totalSize"], job=done.job, alarms=", ".join(facts.get("alarms") or []) or "none",
         )  # fmt: skip
         left = set(self._store.keys(f"{self._prefix}/"))
         self._drill.check(

@@ -123,6 +123,11 @@ def _with_imports(modules: Iterable[str], root: Path) -> set[str]:
             continue
         found.add(module)
         tree = ast.parse((root / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
-        imported = (node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
-        waiting += [name for name in imported if name.startswith(ROOMS)]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                named = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                waiting += [
+                    name for name in named
+                    if name.startswith(ROOMS) and (root / f"{name.replace('.', '/')}.py").is_file()
+                ]  # fmt: skip
     return found

@@ -22,7 +22,7 @@ def message(kind: bytes, body: bytes = b"") -> bytes:
 
 def answer(connection: socket.socket) -> None:
     """Let a client log in, and never answer it again."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, struct.error):  # a client that has gone, before it said a word too
         while True:
             size, code = struct.unpack("!ii", connection.recv(8))
             if code not in NO_ENCRYPTION:

@@ -144,6 +144,7 @@ def test_the_time_to_detect_is_when_the_alert_arrived_not_when_it_was_looked_for
             plug_in(service)
             bell.ring(on=False)
             drill.resolves(bell)
+    drill.close()
     made = drill.recorded()
     assert made["verdict"] == "MET", made["why"]
     assert record.validate(made) == []

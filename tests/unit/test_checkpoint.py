@@ -221,7 +221,8 @@ def test_one_run_alone(evidence, place, tmp_path):
     assert (code, output.splitlines()[0]) == (0, "MISSED: 1 run ended: 1 MISSED")
     (run / "run.json").write_text("{}")
     code, output = drills("verify", run, "--keys", place)
-    assert (code, output.splitlines()[-1]) == (1, "FAILED: changed: run.json")
+    assert code == 1
+    assert output.splitlines()[-1].startswith("FAILED: changed: run.json")
     assert drills("verify", run, "--checkpoint", run / "seal/checkpoint.note")[0] == 2
     assert drills("verify", tmp_path / "none")[0] == 2
     assert drills("verify", evidence, "--checkpoint", tmp_path / "none.note")[0] == 2

@@ -493,3 +493,22 @@ def test_the_readmes_table_is_the_samples():
         assert between == table(SAMPLE)
     else:
         assert "|" not in between, "a figure that no committed run stands for"
+
+
+# --- what was hardened ---
+
+
+def test_every_entry_of_the_hardening_page_stands_there():
+    entries = set(re.findall(r"^\| ([A-F]\d+)", words(ROOT / "docs/hardening.md"), flags=re.MULTILINE))
+    last = {"A": 10, "B": 10, "C": 17, "D": 12, "E": 12, "F": 14}
+    assert entries == {f"{section}{number}" for section, count in last.items() for number in range(1, count + 1)}
+
+
+def test_every_test_that_the_hardening_page_names_is_there():
+    text = words(ROOT / "docs/hardening.md")
+    files = [path for folder in ("tests", "scenarios") for path in (ROOT / folder).rglob("*.py")]
+    named = re.findall(r"\b(test_\w+\.py)\b", text)
+    assert len(named) > 50
+    assert sorted(set(named) - {path.name for path in files}) == []
+    defined = set(re.findall(r"^ *def (test_\w+)", "\n".join(map(words, files)), flags=re.MULTILINE))
+    assert sorted(set(re.findall(r"::(test_\w+)", text)) - defined) == []

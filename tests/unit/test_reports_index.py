@@ -13,7 +13,7 @@ from drills.record import write_atomically
 from .samples import Story, record_of, tell, write_run
 
 MET = Story(steady_s=4.0, bad_until_s=3.0, after_s=4.0, steps=(), backup_before_s=1.0)
-MISSED = Story(steady_s=4.0, bad_until_s=3.0, after_s=4.0, steps=(), rto_s=2.0, name="etcd_quorum_loss")
+MISSED = Story(**{**vars(MET), "rto_s": 2.0, "name": "etcd_quorum_loss"})
 
 
 @pytest.fixture(scope="module")

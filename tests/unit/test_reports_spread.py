@@ -7,7 +7,7 @@ from drills.reports.spread import main
 
 from .samples import Story, write_run
 
-MET = Story(name="volume_lost", steady_s=4.0, bad_until_s=3.0, after_s=4.0)
+MET = Story(name="volume_lost", backup_before_s=1.0, steady_s=4.0, bad_until_s=3.0, after_s=4.0)
 
 
 def runs(evidence, *stories):

@@ -241,7 +241,7 @@ def test_provenance_does_without_git_and_a_name(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(runs.getpass, "getuser", lambda: (_ for _ in ()).throw(KeyError("uid")))
     about = runs.provenance([])
-    assert about["commit"] == ""
+    assert about["commit"] is None
     assert about["user"].isdigit()
 
 
