@@ -36,7 +36,10 @@ def test_deleted_namespace_is_restored_from_backup(drill, shop, velero):
     assert shop.found(up_to=100) == 100, "every order that was sold before the backup is back"
 
 
-@pytest.mark.drill(proves="what a file-level backup of a database at work is worth, with each hook and with none")
+@pytest.mark.drill(
+    proves="what a file-level backup of a database at work is worth, with each hook and with none",
+    slow="90 seconds each",
+)
 @pytest.mark.parametrize("hook", ["none", "dump", "frozen"])
 def test_database_at_work_is_restored_from_its_files(drill, shop, velero, hook):
     """A namespace is deleted; its database sold and updated goods while its files were backed up."""
@@ -55,7 +58,9 @@ def test_database_at_work_is_restored_from_its_files(drill, shop, velero, hook):
     assert shop.found(up_to=100) == 100, "every order that was sold before the backup is back"
 
 
-@pytest.mark.drill(proves="a live copy in which a checkpoint ended is told apart, and the backup before it restored")
+@pytest.mark.drill(
+    proves="a live copy in which a checkpoint ended is told apart, and the backup before it restored", slow="2 minutes"
+)
 def test_live_copy_with_a_checkpoint_in_it_is_passed_over(drill, shop, velero, backups):
     """A namespace is deleted; checkpoints of its database ended while its newest backup was taken."""
     shop.sell(100)
