@@ -48,6 +48,7 @@ _HAS_ESCAPES = re.compile(rb"[\\%&\0\n]|=[0-9A-F]{2}")
 _QUOTED_PRINTABLE = re.compile(rb"=([0-9A-F]{2})|=\r?\n")
 _IS_QUOTED = re.compile(rb"=\r?\n|(?:=[0-9A-F]{2}){2}|=3D")
 _LINE_END = re.compile(rb"(?:[\"']|(?<![ \t\\\"']))[ \t]*+\\*+\r?\n[ \t|>+#]*+[\"']?")
+_SPELT_LINE_END = re.compile(_RUN + b"(?:[nr][ \t]*+)?")
 _BASE64_ALPHABET = rb"A-Za-z0-9+/_\-"
 _HEX_RUN = re.compile(rb"(?:(?:0[xX]|\\{1,4}x)?[0-9A-Fa-f]{2}[ \t,:;-]{0,2}){6,}")
 _DECIMAL_RUN = re.compile(rb"(?:[0-9]{1,3}(?:,[ \t\n]{0,40}|[ \t\n]{1,40})){5,}[0-9]{1,3}")
@@ -86,6 +87,11 @@ class Wanted:
         whole = len(plain) >= _SURE + _SWALLOWED
         core = plain[_SWALLOWED:] if whole else plain
         return cls(tuple(form for form in forms if len(form) >= 4), core, len(core) >= _SURE, whole, spelled)
+
+    @property
+    def bare(self) -> tuple[bytes, ...]:
+        """It without its backslashes, in each encoding of characters."""
+        return tuple(form for form in (each.replace(b"\\", b"") for each in self.forms) if len(form) >= 4)
 
     def gapped(self) -> re.Pattern[bytes] | None:
         """Give a pattern of its letters and digits with a few other bytes between; None where they are too few."""
@@ -154,14 +160,18 @@ class Search:
         if self._readable is not None and not content.isascii():
             content = b"\xff".join(self._readable.findall(content))
         texts = list(_undone(content))
+        # Any of a short one's own backslashes may be doubled, and its quotes have one: compared without them all.
+        bare = {text.replace(b"\\", b"") for text in texts}
         found = {
-            id(each) for each in wanted if not each.sure and any(form in text for form in each.forms for text in texts)
+            id(each) for each in wanted if not each.sure and any(form in text for form in each.bare for text in bare)
         }
         plain = {_sieved(text) for text in texts}
         found |= {id(each) for each in wanted if each.sure and any(each.core in text for text in plain)}
         if depth < _DEEPEST and len(found) < len(wanted):
             rest = [each for each in wanted if id(each) not in found]
             ends = {texts[0], texts[-1]}
+            # Base64 in JSON: the line ends in it are spelt, and some writers escape its slashes.
+            ends |= {_SPELT_LINE_END.sub(b"", text) for text in ends if b"\\" in text}
             for decoded in self._decoded(ends | {_LINE_END.sub(b"", text) for text in ends}):
                 found |= {id(each) for each in self._suspects(decoded, rest, depth + 1)}
         return [each for each in wanted if id(each) in found]
@@ -189,13 +199,14 @@ class Search:
                 if node.content in seen or len(seen) > _MOST_NODES:
                     continue
                 seen.add(node.content)
-                for form in (form for each in wanted for form in each.forms):
-                    found += [node.origin(*span) for span in _all(node.content, form)]
+                for each in wanted:
+                    found += [node.origin(*span) for form in each.forms for span in _all(node.content, form)]
+                    found += [node.origin(*match.span()) for match in each.spelled().finditer(node.content)]
                 if depth < _DEEPEST:
                     deeper += [made for made in self._ways(node) if self._may_hold(made.content, wanted)]
             level = deeper
         for each in wanted:
-            for node in (_Node(window), *_changed(_Node(window), (_joined, _without_nul))):
+            for node in _changed(_Node(window), (_joined, _without_nul)):
                 found += [node.origin(*match.span()) for match in each.spelled().finditer(node.content)]
             if (gapped := each.gapped()) is not None:
                 found += [match.span() for match in gapped.finditer(window)]
