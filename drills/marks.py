@@ -148,6 +148,11 @@ def declared(history: Source, probe: str) -> dict[str, Any]:
     return next((e.fields for e in events_of(history, "probe") if e.fields["probe"] == probe), {})
 
 
+def may_be_missed_s(interval_s: float, timeout_s: float) -> float:
+    """How long sampling may take no reading, in seconds: more, and an outage as long as a time-out could hide in it."""
+    return 3 * interval_s + timeout_s
+
+
 def ledger_names(history: Source) -> list[str]:
     """Name the ledgers that something was written to."""
     return list(dict.fromkeys(e.fields["ledger"] for e in events_of(history, "write")))

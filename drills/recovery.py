@@ -251,9 +251,22 @@ def _probe_recovery(history: Source, probe: str, issued: float, end: float | Non
     if last_bad < 0:
         before = [r for r in all_taken if r.answered < issued][-1:]
         hidden = max((later.answered - earlier.sent for earlier, later in pairwise([*before, *run])), default=0.0)
-        return RecoveryTime(0.0, 0.0, us(hidden))
+        return RecoveryTime(0.0, 0.0, us(max(hidden, _last_unseen(history, probe, [*before, *run], issued))))
     value = us(run[0].answered - issued)
-    return RecoveryTime(value, us(max(0.0, taken[last_bad].sent - issued)), value)
+    high = us(max(value, _last_unseen(history, probe, run, issued)))
+    return RecoveryTime(value, us(max(0.0, taken[last_bad].sent - issued)), high)
+
+
+def _last_unseen(history: Source, probe: str, run: Sequence[Reading], issued: float) -> float:
+    """When the last stretch ended of which sampling says nothing, in seconds after the fault; 0 if there was none.
+
+    Of such a stretch nobody knows whether the service was away in it, so it may have been back only at its end. It is
+    longer than what sampling may miss (`marks.may_be_missed_s`), and makes the drill INCONCLUSIVE.
+    """
+    says = marks.declared(history, probe)
+    allowed = marks.may_be_missed_s(float(says.get("interval_s", 0.0)), float(says.get("timeout_s", 0.0)))
+    unseen = [later.answered for earlier, later in pairwise(run) if later.sent - earlier.sent > allowed]
+    return max((t - issued for t in unseen), default=0.0)
 
 
 def needed(history: Source, probe: str) -> int | None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from drills import measures, order, stakes
 from drills.failures import Failure
-from drills.marks import events_of, indexed
+from drills.marks import events_of, indexed, may_be_missed_s
 from drills.measures import Bounds, Losses, RecoveryPoint, RecoveryTime, Source
 from drills.objectives import Objective
 from drills.redaction import kept
@@ -216,8 +216,7 @@ def _gap(history: Source) -> str:
     quality = measures.probe_quality(history)
     if quality is None or not quality.readings:
         return "no probe of the user's path took a reading"
-    # A gap only widens the bounds, which are what is judged, unless an outage as long as a time-out could hide in it.
-    allowed = 3 * quality.interval_s + quality.timeout_s
+    allowed = may_be_missed_s(quality.interval_s, quality.timeout_s)  # a shorter gap only widens the bounds
     if quality.largest_gap_s > allowed:
         gap = f"no reading was taken for {quality.largest_gap_s:.2f} s"
         return f"{gap}, more than the {allowed:.2f} s that sampling may miss"

@@ -125,6 +125,20 @@ def test_without_a_bad_reading_recovery_is_zero_and_its_bound_the_largest_hiding
     assert measures.downtime(script.history) == measures.Bounds(0.0, 0.0, 0.0)
 
 
+@pytest.mark.parametrize("down", [(), ((10.0, 10.3),)])
+def test_after_a_stretch_that_nobody_sampled_the_service_may_have_been_back_only_at_its_end(down):
+    script = Script()
+    script.probe()
+    for place in range(400):
+        sent = round(place * 0.05, 6)
+        if not 12 < sent < 14:  # 2 s without a reading, where sampling may miss 1.15 s
+            script.reading(sent, ok=not any(begins <= sent < ends for begins, ends in down))
+    script.fault()
+    found = measures.recovery_time(script.history)
+    assert found.rta_s == (0.302 if down else 0.0)
+    assert found.high_s == 4.002
+
+
 def test_a_reading_under_way_when_the_fault_was_issued_belongs_to_it():
     script = Script()
     script.probe()
