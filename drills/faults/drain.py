@@ -125,10 +125,14 @@ def node_drained(kube: Kube, node: str, commands: Commands, kubectl: list[str]) 
     if kube.get("Node", node) is None:
         there = ", ".join(sorted(one["metadata"]["name"] for one in kube.list("Node"))) or "none"
         raise UsageError(f"node_drained: invalid value {node!r}: expected one of {there}")
+    # What is being deleted leaves by itself: the namespace of the drill before, in a cluster that drills share.
+    going = {one["metadata"]["name"] for one in kube.list("Namespace") if "deletionTimestamp" in one["metadata"]}
     found = [
         pod
         for pod in kube.list("Pod", fields=f"spec.nodeName={node}")
         if (pod.get("status") or {}).get("phase") not in _FINISHED
+        and "deletionTimestamp" not in pod["metadata"]
+        and pod["metadata"]["namespace"] not in going
         and all(owner["kind"] not in ("DaemonSet", "Node") for owner in pod["metadata"].get("ownerReferences") or [])
     ]
     if not found:

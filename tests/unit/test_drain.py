@@ -228,3 +228,17 @@ def test_every_place_is_healed_and_every_failure_told():
         )
     assert done == ["a", "b", "d"]
     assert str(failed.value) == "2 of 4 could not be healed: a: OSError: no route; c: OSError: gone"
+
+
+def test_what_is_being_deleted_is_no_pod_that_a_drain_must_move(api, kube, commands):
+    """In a cluster that drills share, the namespace of the drill before may not be gone yet."""
+    api.put("/api/v1/namespaces", {"metadata": {"name": "shop"}})
+    api.put("/api/v1/namespaces", {"metadata": {"name": "old", "deletionTimestamp": "2026-11-30T00:00:00Z"}})
+    api.put(PODS, pod())
+    leaving = pod("web-2")
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-30T00:00:00Z"
+    api.put(PODS, leaving)
+    old = pod("shop-0")
+    old["metadata"]["namespace"] = "old"
+    api.put("/api/v1/namespaces/old/pods", old)
+    assert list(node_drained(kube, "w", commands, [])._pods) == ["shop/web-1"]
