@@ -38,7 +38,7 @@ seen=()
 run() { # SECONDS-OF-RECOVERY METHOD
   code=0 && RECOVERY=$1 tools/bin/pytest -q --timeout=3 --timeout-method="$2" --junit-xml=run.xml test_finding.py >run.log 2>&1 || code=$?
   outage=ended && [ ! -e outage ] || outage=left
-  file=$(grep -oE 'failures="[0-9]+" skipped="[0-9]+" tests="[0-9]+"' run.xml | head -n 1)
+  file=$(grep -oE 'failures="[0-9]+" skipped="[0-9]+" tests="[0-9]+"' run.xml | head -n 1 || true)
   echo "$2, recovery takes $1 s of 3 s: exit code $code; outage $outage; JUnit file: $file; last line: $(tail -n 1 run.log)"
   seen+=("$code $outage $(tr -dc '0-9 ' <<<"$file")")
   rm -f outage
