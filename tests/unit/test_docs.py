@@ -14,6 +14,7 @@ import pytest
 import typer
 import yaml
 from drills.fixtures import plugin
+from drills.fixtures.plugin.arguments import add_options
 from drills.reports.held import NOT_HELD
 from drills.reports.scenario_table import parts, table
 
@@ -291,7 +292,9 @@ def test_an_unknown_command_is_noticed():
 
 
 def options():
-    return set(re.findall(r'"(--[a-z-]+)"', inspect.getsource(plugin.pytest_addoption)))
+    found = set()
+    add_options(lambda name, **_: found.add(name))
+    return found
 
 
 def test_documented_and_real_options_are_the_same():
