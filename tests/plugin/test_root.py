@@ -100,3 +100,16 @@ def test_every_option_that_takes_a_value_is_known(session_of):
     assert set(re.findall(r"^ +(--(?:drill-|evidence-)[a-z-]+)[= ][A-Z{]", said, re.M)) == {
         option for option in VALUED if option.startswith(("--drill-", "--evidence-"))
     }
+
+
+def test_tests_elsewhere_that_were_named_keep_their_own_directory(project, elsewhere, pytester):
+    """Their archives and plan lie beside them, wherever pytest was started."""
+    other = Path(elsewhere)
+    (other / "test_it.py").write_text(
+        "from drills.fixtures.plugin.root import root_of\n\n"
+        "def test_it(pytestconfig, tmp_path_factory):\n    print('root is', root_of(pytestconfig))\n"
+    )
+    (other / "evidence").mkdir()
+    arguments = (str(other / "test_it.py"), "--evidence-dir", str(other / "evidence"), "-s", "-p", "no:cacheprovider")
+    said = pytester.runpytest_subprocess(*arguments).stdout.str()
+    assert f"root is {other}\n" in said
