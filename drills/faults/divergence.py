@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from drills.errors import EnvironmentFailed, UsageError
 from drills.faults import BlastRadius, Fault
-from drills.faults.etcd import MEMBER
+from drills.faults.etcd import MEMBER, REVISIONS_RAISED_BY, etcdctl
 from drills.faults.member import MANIFEST
 from drills.nodes import Node
 from drills.redaction import kept
 
-PKI = "/etc/kubernetes/pki/etcd"
 RESTORED = "/var/lib/etcd-mixed"
 
 _EXEC_TIMEOUT_S = 60.0
 _RESTORE_TIMEOUT_S = 300.0
-_REVISIONS_RAISED_BY = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class EtcdRestoredFromMixedSnapshots(Fault):
             restore = (
                 f"rm -rf {RESTORED} && etcdutl snapshot restore {snapshot} --data-dir {RESTORED} --name {node.name} "
                 f"--initial-cluster {cluster} --initial-advertise-peer-urls {peer} "
-                f"--bump-revision {_REVISIONS_RAISED_BY} --mark-compacted "
+                f"--bump-revision {REVISIONS_RAISED_BY} --mark-compacted "
                 f"&& rm -rf {MEMBER} && mv {RESTORED}/member {MEMBER} && rm -rf {RESTORED}"
             )
             node.exec(["sh", "-c", restore], timeout_s=_RESTORE_TIMEOUT_S)
@@ -102,11 +101,8 @@ class EtcdRestoredFromMixedSnapshots(Fault):
             node.exec(["sh", "-c", f"rm -rf {RESTORED}; systemctl start kubelet"], timeout_s=_EXEC_TIMEOUT_S)
 
     def _state(self, node: Node) -> MemberState | None:
-        etcdctl = (
-            f"etcdctl --endpoints=https://127.0.0.1:2379 --cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt "
-            f"--key={PKI}/healthcheck-client.key --command-timeout=3s"
-        )
-        script = f"{etcdctl} endpoint health >/dev/null 2>&1 && {etcdctl} endpoint status --write-out=json || true"
+        ask = shlex.join(etcdctl("--command-timeout=3s"))
+        script = f"{ask} endpoint health >/dev/null 2>&1 && {ask} endpoint status --write-out=json || true"
         said = node.exec(["sh", "-c", script], timeout_s=_EXEC_TIMEOUT_S).strip()
         if not said:
             return None

@@ -12,6 +12,12 @@ LOST = "/var/lib/etcd/member.drills-lost"
 RUNNING = "crictl ps --quiet --name '^etcd$'"
 """Prints the id of the node's etcd."""
 
+PKI = "/etc/kubernetes/pki/etcd"
+"""Where kubeadm keeps etcd's certificates."""
+
+REVISIONS_RAISED_BY = 1_000_000_000
+"""More than a cluster writes between a snapshot and its loss: at 1000 writes a second, eleven days."""
+
 _EXEC_TIMEOUT_S = 30.0
 _SENTINEL = "kube-system"
 
@@ -100,6 +106,14 @@ def etcd_wiped(node: Node, kube: Kube) -> EtcdWiped:
         found = f"no {MEMBER}" if not member else f"no namespace {_SENTINEL}"
         raise UsageError(f"etcd_wiped on {node.name}: found {found}, accepted: a control-plane node made by kubeadm")
     return EtcdWiped(node, kube, sentinel_uid=sentinel["metadata"]["uid"], member=member)
+
+
+def etcdctl(*arguments: str) -> list[str]:
+    """Return the words that ask the member of the node on which they run, with kubeadm's certificates."""
+    return [
+        "etcdctl", "--endpoints=https://127.0.0.1:2379", f"--cacert={PKI}/ca.crt",
+        f"--cert={PKI}/healthcheck-client.crt", f"--key={PKI}/healthcheck-client.key", *arguments,
+    ]  # fmt: skip
 
 
 def member_identity(node: Node) -> str:

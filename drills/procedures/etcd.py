@@ -15,6 +15,7 @@ from typing import Any
 from drills.clock import Instant
 from drills.drill import Drill
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed, UsageError
+from drills.faults.etcd import REVISIONS_RAISED_BY
 from drills.kube import Kube, KubeError, Manifest, deployment_available, node_ready
 from drills.nodes import OpenNode
 from drills.procedures.etcdctl import Alarm, Etcdctl, checksum_script, read_alarms
@@ -28,9 +29,6 @@ KINE = ("/var/lib/rancher/k3s/server/db/state.db", "/var/lib/rancher/k3s/server"
 
 NAMES = "^(kube-apiserver|etcd|kube-controller-manager|kube-scheduler)$"
 """The containers of the control plane, for crictl."""
-
-REVISIONS_RAISED_BY = 1_000_000_000
-"""More than a cluster writes between a snapshot and its loss: at 1000 writes a second, eleven days."""
 
 STOP_GRACE_S = 5
 STOPPED_WITHIN_S = 60.0

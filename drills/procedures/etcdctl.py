@@ -15,9 +15,9 @@ from typing import Any
 from drills.commands import Commands, Completed
 from drills.errors import DrillError, EnvironmentFailed, ProcedureFailed
 from drills.faults.divergence import MemberState, read_state
+from drills.faults.etcd import PKI, etcdctl
 from drills.nodes import OpenNode
 
-PKI = "/etc/kubernetes/pki/etcd"
 _ALARMS = {1: "NOSPACE", 2: "CORRUPT"}
 _ANSWERS_WITHIN_S = 15.0
 
@@ -136,14 +136,6 @@ class Etcdctl:
     ) -> Completed:  # fmt: skip
         argv = [*self._node.enter, *etcdctl(*arguments)]
         return self._commands.run(argv, env=self._node.environment, timeout_s=timeout_s, check=check, fails_as=fails_as)
-
-
-def etcdctl(*arguments: str) -> list[str]:
-    """Return the words that ask the member of the node on which they run."""
-    return [
-        "etcdctl", "--endpoints=https://127.0.0.1:2379", f"--cacert={PKI}/ca.crt",
-        f"--cert={PKI}/healthcheck-client.crt", f"--key={PKI}/healthcheck-client.key", *arguments,
-    ]  # fmt: skip
 
 
 def read_alarms(found: Sequence[Mapping[str, Any]] | None) -> list[Alarm]:
