@@ -121,21 +121,10 @@ class Books(PostgresLedger):
 
         self._persistently(create)
 
-    def append(self, row: Row, timeout_s: float) -> None:
-        """Insert one row and take its goods out of the stock, in one transaction; see PostgresLedger.append.
-
-        Raises:
-            WriteRefused: no acknowledgement came; the outcome is unknown.
-        """
-        insert = sql.SQL("INSERT INTO {} (seq, prev, payload, stamp, digest) VALUES (%s, %s, %s, %s, %s)")
-        values = (row.seq, row.prev, row.payload, row.stamp, row.digest)
-
-        async def sell(connection: Connection) -> None:
-            await connection.execute(insert.format(sql.Identifier(self.table)), values)
-            await self._move(connection, row.seq, 1)
-            await commit(connection)
-
-        self._once(sell, timeout_s)
+    async def _enter(self, connection: Connection, row: Row) -> None:
+        """Take the row's goods out of the stock, in the same transaction."""
+        await super()._enter(connection, row)
+        await self._move(connection, row.seq, 1)
 
     def delete(self, seq: int) -> int:
         """Delete the rows of a number and put their goods back; see PostgresLedger.delete."""

@@ -119,14 +119,18 @@ class PostgresLedger:
             WriteRefused: no acknowledgement came; the outcome is unknown.
 
         """
-        statement = sql.SQL("INSERT INTO {} (seq, prev, payload, stamp, digest) VALUES (%s, %s, %s, %s, %s)")
-        values = (row.seq, row.prev, row.payload, row.stamp, row.digest)
 
         async def insert(connection: Connection) -> None:
-            await connection.execute(statement.format(sql.Identifier(self.table)), values)
+            await self._enter(connection, row)
             await commit(connection)
 
         self._once(insert, timeout_s)
+
+    async def _enter(self, connection: Connection, row: Row) -> None:
+        """Write one row within the transaction; what belongs to it in other tables is written here, too."""
+        statement = sql.SQL("INSERT INTO {} (seq, prev, payload, stamp, digest) VALUES (%s, %s, %s, %s, %s)")
+        values = (row.seq, row.prev, row.payload, row.stamp, row.digest)
+        await connection.execute(statement.format(sql.Identifier(self.table)), values)
 
     def read(self) -> list[Row]:
         """Return every row in the table, in the order of their numbers, duplicates and strangers included.
