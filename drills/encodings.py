@@ -26,6 +26,7 @@ _WINDOW = 8192
 _DEEPEST = 4  # encodings within one another
 _MOST_NODES = 240  # ways to undo one window
 _SURE = 6  # letters and digits of a secret by which the sieve can tell it from other text
+_APART = b"\xff\0\xff"  # between texts that are searched as one
 _SWALLOWED = 5  # characters at its beginning that a half escape before it may take along, as `%a` does `b`
 _GAPS = 12  # letters and digits of a secret that are looked for with anything but these between them
 
@@ -160,21 +161,22 @@ class Search:
         if self._readable is not None and not content.isascii():
             content = b"\xff".join(self._readable.findall(content))
         texts = list(_undone(content))
-        # Any of a short one's own backslashes may be doubled, and its quotes have one: compared without them all.
-        bare = {text.replace(b"\\", b"") for text in texts}
+        # Any of a short one's own backslashes may be doubled, and its quotes have one: compared without them all. The
+        # texts are searched as one; what would stand across two of them is only suspected, and not found in the window.
+        bare = _APART.join({text.replace(b"\\", b"") for text in texts})
+        plain = _APART.join({_sieved(text) for text in texts})
         found = {
-            id(each) for each in wanted if not each.sure and any(form in text for form in each.bare for text in bare)
-        }
-        plain = {_sieved(text) for text in texts}
-        found |= {id(each) for each in wanted if each.sure and any(each.core in text for text in plain)}
+            id(each) for each in wanted
+            if (each.core in plain if each.sure else any(form in bare for form in each.bare))
+        }  # fmt: skip
         if depth < _DEEPEST and len(found) < len(wanted):
-            rest = [each for each in wanted if id(each) not in found]
+            rest = [each for each in wanted if id(each) not in found] if found else wanted
             ends = {texts[0], texts[-1]}
             # Base64 in JSON: the line ends in it are spelt, and some writers escape its slashes.
             ends |= {_SPELT_LINE_END.sub(b"", text) for text in ends if b"\\" in text}
             for decoded in self._decoded(ends | {_LINE_END.sub(b"", text) for text in ends}):
                 found |= {id(each) for each in self._suspects(decoded, rest, depth + 1)}
-        return [each for each in wanted if id(each) in found]
+        return [each for each in wanted if id(each) in found] if found else []
 
     def _decoded(self, texts: Iterable[bytes]) -> Iterator[bytes]:
         """Decode what may be encoded bytes, all runs of a kind at once: what a run is cut off from tells nothing."""
@@ -398,9 +400,8 @@ def _from_decimal(run: bytes, _: int) -> bytes:
     return bytes(number for number in map(int, re.findall(rb"[0-9]+", run)) if number < 256)
 
 
-def _from_base32(run: bytes, skip: int) -> bytes:
-    text = run[skip * 0 :]
-    text = text[: len(text) - len(text) % 8 + {0: 0, 1: 0, 2: 2, 3: 2, 4: 4, 5: 5, 6: 5, 7: 7}[len(text) % 8]]
+def _from_base32(run: bytes, _: int) -> bytes:
+    text = run[: len(run) - len(run) % 8 + {0: 0, 1: 0, 2: 2, 3: 2, 4: 4, 5: 5, 6: 5, 7: 7}[len(run) % 8]]
     return base64.b32decode(text + b"=" * (-len(text) % 8))
 
 
