@@ -12,7 +12,6 @@ from drills import measures, record
 from drills.alerts import Alert, Heartbeat, Notice, firing, notices
 from drills.errors import BadReading, Inconclusive, NotDetected, NotRecovered, UsageError
 from drills.faults import alertmanager_scaled_away, schedule_deleted
-from drills.kube import Kube
 from drills.procedures import Alerting
 from drills.procedures.schedules import Schedules
 from drills.verdicts import Verdict
@@ -231,11 +230,6 @@ def api(monkeypatch):
     server = FakeApiServer()
     yield server
     server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 def test_a_deleted_schedule_is_proved_by_the_age_of_the_newest_backup_and_made_again(api, kube):

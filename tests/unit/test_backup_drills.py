@@ -20,7 +20,6 @@ from drills.faults.objectstore import STORE_TABLE, object_store_unreachable
 from drills.faults.secret import secrets_deleted
 from drills.faults.volume import VolumeRuined, volume_emptied, volume_overwritten
 from drills.history import History
-from drills.kube import Kube
 from drills.objectives import Objective
 from drills.procedures.backups import Backups
 from drills.procedures.locations import Locations
@@ -29,7 +28,7 @@ from drills.procedures.validation import difference, fingerprint
 from drills.procedures.velero import Backup, Velero, queue_may_stand_still
 from drills.verdicts import Verdict, judge
 
-from .fake_apiserver import CUSTOM, Answer, FakeApiServer
+from .fake_apiserver import CUSTOM, Answer
 from .scripted import Script
 from .test_drill import make, service  # noqa: F401 - fixtures
 
@@ -38,18 +37,6 @@ SECRETS, PODS, EVENTS, CLAIMS = (
 )
 VOLUMES = "/api/v1/persistentvolumes"
 SCHEDULES = "/apis/velero.io/v1/namespaces/velero/schedules"
-
-
-@pytest.fixture
-def api():
-    server = FakeApiServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 # Secrets

@@ -23,14 +23,13 @@ from drills.errors import EnvironmentFailed, ProcedureFailed, UsageError
 from drills.faults.sealing import sealing_lost
 from drills.faults.volume import volume_emptied
 from drills.history import History
-from drills.kube import Kube
 from drills.objectives import Objective
 from drills.procedures.jobs import CronJobs, Outcome
 from drills.procedures.sealed import SealedSecrets
 from drills.procedures.snapshots import SnapshotJob
 from drills.procedures.volumes import VolumeSnapshots
 
-from .fake_apiserver import CUSTOM, FakeApiServer
+from .fake_apiserver import CUSTOM
 
 pytestmark = pytest.mark.skipif(shutil.which("jq") is None, reason="the CronJobs' scripts call jq")
 
@@ -41,18 +40,6 @@ def drill(tmp_path):
     made = Drill("outage", Objective("1m"), history, Commands(tmp_path / "commands.log", history), directory=tmp_path)
     yield made
     made.close()
-
-
-@pytest.fixture
-def api():
-    server = FakeApiServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 class Stage:

@@ -11,7 +11,6 @@ from drills.faults.budget import blocking, selects
 from drills.faults.drain import node_drained
 from drills.faults.healing import each
 from drills.history import History
-from drills.kube import Kube
 from drills.objectives import Objective
 from drills.procedures.node import Nodes
 
@@ -29,11 +28,6 @@ def api():
     server.put(NODES, {"kind": "Node", "metadata": {"name": "w"}, "spec": {}})
     yield server
     server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 @pytest.fixture

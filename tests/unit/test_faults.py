@@ -15,24 +15,11 @@ from drills.faults.etcd import MEMBER, etcd_wiped
 from drills.faults.namespace import namespace_deleted
 from drills.faults.node import node_stopped
 from drills.faults.pod import pod_killed
-from drills.kube import Kube
 
-from .fake_apiserver import Answer, FakeApiServer
+from .fake_apiserver import Answer
 
 NAMESPACES, NODES, VOLUMES = (f"/api/v1/{plural}" for plural in ("namespaces", "nodes", "persistentvolumes"))
 PODS, CLAIMS = (f"/api/v1/namespaces/shop/{plural}" for plural in ("pods", "persistentvolumeclaims"))
-
-
-@pytest.fixture
-def api():
-    server = FakeApiServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 # Pod

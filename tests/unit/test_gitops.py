@@ -18,7 +18,6 @@ from drills.errors import BadReading, UsageError, WaitTimeout, WriteRefused
 from drills.faults import BlastRadius
 from drills.faults.gitops import definitions_deleted, service_cut_off
 from drills.history import History
-from drills.kube import Kube
 from drills.ledger import GENESIS, Row
 from drills.objectives import Objective
 from drills.procedures.gitops import Bundle, GitOps, _errors, is_well
@@ -48,11 +47,6 @@ def api(monkeypatch):
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     monkeypatch.setattr(repositories, "_HEAD_TIMEOUT_S", PATIENCE_S)
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 # The repository

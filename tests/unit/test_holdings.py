@@ -10,7 +10,6 @@ from drills.commands import Commands
 from drills.drill import Drill
 from drills.errors import ProcedureFailed, WaitTimeout
 from drills.history import History
-from drills.kube import Kube
 from drills.objectives import Objective
 from drills.procedures.holdings import bound_claims, chosen_by, gap, includes, valid_label
 from drills.procedures.results import first_error
@@ -31,11 +30,6 @@ def api(monkeypatch):
     server = FakeApiServer()
     yield server
     server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 @pytest.fixture

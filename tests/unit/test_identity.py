@@ -18,7 +18,6 @@ from drills.errors import BadReading, EnvironmentFailed, FaultHadNoEffect, Proce
 from drills.faults.replica import replicas_lost
 from drills.identity import Refused, ReplicatedLedger, login_probe
 from drills.kanidm import Kanidm
-from drills.kube import Kube
 from drills.ldap import Directory
 from drills.ledger import GENESIS, Row
 from drills.probes import Entry
@@ -342,11 +341,6 @@ def api():
         server.put(VOLUMES, {"metadata": {"name": f"pv{number}", "uid": f"v{number}"}, "spec": {}})
     yield server
     server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 def test_lost_replicas_are_proved_by_their_own_pods_and_volumes(api, kube):

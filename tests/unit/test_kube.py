@@ -34,23 +34,11 @@ from drills.kube import (
     velero_phase,
 )
 
-from .fake_apiserver import Answer, FakeApiServer
+from .fake_apiserver import Answer
 
 PODS = "/api/v1/namespaces/shop/pods"
 SLACK_S = 0.6
 """How far past its deadline a wait may be measured here: one last look, on a machine that does other things too."""
-
-
-@pytest.fixture
-def api():
-    server = FakeApiServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 def pod(name: str = "web", *, ready: bool = False, phase: str = "Running", **metadata) -> dict:

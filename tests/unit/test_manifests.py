@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from drills.errors import UsageError
-from drills.kube import Kube, KubeError, NotFound
+from drills.kube import KubeError, NotFound
 from drills.kube.manifests import DEEPEST, read
 
-from .fake_apiserver import CUSTOM, FakeApiServer
+from .fake_apiserver import CUSTOM
 
 RENDERED = """\
 ---
@@ -33,18 +33,6 @@ metadata: {name: web}
 spec: {replicas: 2}
 ...
 """
-
-
-@pytest.fixture
-def api():
-    server = FakeApiServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 def named(documents) -> list[str]:

@@ -19,28 +19,13 @@ from drills.faults import (
     services_lead_nowhere,
 )
 from drills.history import History
-from drills.kube import Kube
 from drills.objectives import Objective
 from drills.procedures import Network
-
-from .fake_apiserver import FakeApiServer
 
 NODES = "/api/v1/nodes"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/kube-system/deployments"
 PODS = "/api/v1/namespaces/kube-system/pods"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices"
-
-
-@pytest.fixture
-def api():
-    server = FakeApiServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 class FakeNode:

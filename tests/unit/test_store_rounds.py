@@ -11,7 +11,6 @@ from drills.commands import Commands
 from drills.drill import Drill
 from drills.errors import ProcedureFailed, WaitTimeout
 from drills.history import History
-from drills.kube import Kube
 from drills.objectives import Objective
 from drills.procedures import offsite, rebuild
 from drills.procedures.holdings import synced_since
@@ -29,11 +28,6 @@ def api(monkeypatch):
     server = FakeApiServer()
     yield server
     server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from drills.drill import Drill
 from drills.errors import BadReading, EnvironmentFailed, FaultHadNoEffect, ProcedureFailed, UsageError, WaitTimeout
 from drills.faults import BlastRadius, etcd_members_wiped
 from drills.history import History
-from drills.kube import Kube
 from drills.objectives import Objective
 from drills.probes import callable_probe
 from drills.procedures import EtcdMembers, TalosEtcdMembers, talos, talos_machines
@@ -86,11 +85,6 @@ def api():
     server.put("/api/v1/namespaces", {"metadata": {"name": "kube-system"}})
     yield server
     server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 def drill_of(tmp_path, **options):

@@ -16,29 +16,16 @@ from drills.drill import Drill
 from drills.errors import EnvironmentFailed, UsageError
 from drills.faults.sealing import KEYS
 from drills.history import History
-from drills.kube import Kube
 from drills.objectives import Objective
 from drills.procedures.pod import Controllers
 from drills.procedures.sealed import sealing_certificate
 from drills.procedures.secrets import Secrets
 from drills.procedures.volumes import SNAPSHOT, Volumes, VolumeSnapshots
 
-from .fake_apiserver import CUSTOM, FakeApiServer
+from .fake_apiserver import CUSTOM
 
 APPS, CORE = "/apis/apps/v1/namespaces/shop/", "/api/v1/namespaces/shop/"
 SEALING = "/api/v1/namespaces/sealed-secrets/secrets"
-
-
-@pytest.fixture
-def api():
-    server = FakeApiServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 @pytest.fixture

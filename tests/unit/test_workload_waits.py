@@ -18,22 +18,10 @@ from drills.kube import (
     statefulset_ready,
 )
 
-from .fake_apiserver import Answer, FakeApiServer
+from .fake_apiserver import Answer
 
 APPS = "/apis/apps/v1/namespaces/shop/"
 CORE = "/api/v1/namespaces/shop/"
-
-
-@pytest.fixture
-def api():
-    server = FakeApiServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    return Kube(api.kubeconfig(tmp_path))
 
 
 def workload(kind: str, name: str = "web", *, ready: int = 1, wanted: int = 1, spec=None, **status) -> dict:
